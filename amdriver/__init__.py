@@ -1,0 +1,1 @@
+"""Userspace driver for AMD Instinct MI300X and MI350X."""

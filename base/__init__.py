@@ -1,0 +1,1 @@
+"""Words that everybody in gpumend shares; imports nothing else of ours."""

@@ -1,0 +1,1 @@
+"""The click commands, one file per subject; cli.py gathers them."""

@@ -1,0 +1,1 @@
+"""Firmware containers: bytes in, dataclasses out; finding files, and what a chip needs."""

@@ -1,0 +1,1 @@
+"""Reaching one PCI function; knows nothing about GPUs."""

@@ -1,0 +1,1 @@
+"""Read-only questions that answer with findings, and the verdict made of them."""
