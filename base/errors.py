@@ -27,8 +27,10 @@ class Exit(IntEnum):
     REFUSED = 3
     USAGE = 64
     UNAVAILABLE = 69
+    DEFECT = 70  # of gpumend itself (sysexits.h EX_SOFTWARE); never of the GPU
     NOT_PERMITTED = 77
     INTERRUPTED = 130
+    NO_READER = 141  # whoever read our output went away: what a shell shows for SIGPIPE; the answer was not given
 
 
 class GpumendError(Exception):

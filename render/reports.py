@@ -1,0 +1,107 @@
+"""Findings and probe reports on paper: for the eye, as rows, as one JSON document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from base.errors import GpumendError
+from base.findings import Finding, ProbeReport, Severity, graver
+from render.text import Printer, Table, style_of
+
+SCHEMA = 1
+
+
+def document(command: str, **body: Any) -> str:
+    """The one JSON document that a command prints (docs/json.md). Bytes appear as hex, control characters escaped."""
+    text = json.dumps({"schema": SCHEMA, "command": command, **body}, indent=2, default=_plain)
+    return text.replace("\x7f", "\\u007f") + "\n"  # the one control character that json leaves as it is
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def error_body(error: GpumendError) -> dict[str, Any]:
+    """An error as JSON: the same four answers that the text form gives."""
+    return {
+        "kind": type(error).__name__,
+        "doing": error.doing,
+        "expected": error.expected,
+        "seen": error.seen,
+        "where": error.where,
+        "next": error.next_step,
+        "exit": int(error.exit_code),
+    }
+
+
+def print_finding(printer: Printer, finding: Finding, indent: str = "  ") -> None:
+    """Summary with its code, then expected / seen / where / next, each on its own line."""
+    severity = str(finding.severity)
+    printer.spans(
+        (indent, ""), (severity, style_of(severity)), (f"  {finding.summary}  ", ""), (f"[{finding.code}]", "dim")
+    )
+    rows = (("expected", finding.expected), ("seen", finding.seen), ("where", finding.where), ("next", finding.next))
+    for label, text in rows:
+        if text:
+            printer.spans((f"{indent}  {label:<9} ", "dim"), (text, ""))
+
+
+def print_findings(printer: Printer, findings: Sequence[Finding], indent: str = "  ") -> None:
+    for finding in graver(list(findings)):
+        print_finding(printer, finding, indent)
+
+
+def summary_table(reports: Sequence[ProbeReport]) -> Table:
+    """One row a GPU: the overview above the reasons."""
+    rows = [
+        (report.index, report.bdf, report.part, report.arch, report.health, report.action, _codes(report))
+        for report in reports
+    ]
+    return Table(("gpu", "bdf", "part", "arch", "health", "action", "findings"), rows, states=frozenset({"health"}))
+
+
+def _codes(report: ProbeReport) -> str:
+    shown = [finding.code for finding in graver(list(report.findings)) if finding.severity != Severity.NOTE]
+    return ", ".join(dict.fromkeys(shown)) or "-"
+
+
+def print_probe(printer: Printer, reports: Sequence[ProbeReport], *, notes: bool = False) -> None:
+    """The overview, then for each GPU that needs it the reasons and what to do."""
+    printer.table(summary_table(reports))
+    for report in reports:
+        told = [item for item in report.findings if notes or item.severity != Severity.NOTE]
+        if not told:
+            continue
+        printer.line()
+        health = str(report.health)
+        printer.spans(
+            (f"GPU {report.index} {report.bdf} {report.part}: ", "bold"),
+            (health, style_of(health)),
+            (f", action {report.action}", ""),
+        )
+        print_findings(printer, told)
+
+
+def findings_table(reports: Sequence[ProbeReport]) -> Table:
+    """One row a finding (a healthy GPU has one row without): for --csv."""
+    columns = (
+        "gpu", "bdf", "part", "arch", "health", "action", "code", "severity", "summary", "expected", "seen", "where", "next"
+    )  # fmt: skip
+    rows: list[tuple[object, ...]] = []
+    for report in reports:
+        head = (report.index, report.bdf, report.part, report.arch, report.health, report.action)
+        if not report.findings:
+            rows.append((*head, "", "", "", "", "", "", ""))
+        for item in report.findings:
+            rows.append(
+                (*head, item.code, item.severity, item.summary, item.expected, item.seen, item.where, item.next)
+            )
+    return Table(columns, rows)
