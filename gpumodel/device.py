@@ -1,0 +1,293 @@
+"""One software GPU, and the Transport through which a driver reaches it.
+
+What answers how: config space always, unless the device left the bus; BARs only while memory decoding is on, power is
+D0 and the device still knows its BARs; everything else reads all ones and loses writes (PCI Express base specification).
+BARs: hardware/amd-bringup.md section 1: 0 VRAM, 2 doorbells, 5 registers. Sizes in bytes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from base.clock import Clock
+from base.errors import Refused, Unavailable
+from gpumodel import pciconfig
+from gpumodel.chips import GIB, VENDOR_AMD, Chip, discovery_table
+from gpumodel.gfx import Gfx
+from gpumodel.gmc import Gmc
+from gpumodel.memory import ModelDmaBuffer, Vram
+from gpumodel.nbio import Nbio
+from gpumodel.psp import Psp
+from gpumodel.ras import Ras
+from gpumodel.registerfile import Block, Layout, RegisterFile
+from gpumodel.sdma import Sdma
+from gpumodel.smu import Smu
+from gpumodel.xgmi import Xgmi
+from pcibus.transport import Bar, Can, FunctionInfo, LockHolder
+
+if TYPE_CHECKING:
+    from gpumodel.faults import ActiveFault
+    from gpumodel.hive import Hive
+
+ALL_ONES = 0xFFFFFFFF
+MIB = 1 << 20
+REGISTER_BAR_BYTES = 2 * MIB  # what a real MI300X reports
+DOORBELL_BAR_BYTES = 2 * MIB  # guess
+TABLE_FROM_END = 0x10000  # the discovery table starts 64 KiB before the end of VRAM
+MEMORY_WINDOW = 1 << 45  # first bus address of the 64-bit BARs; each GPU has 1 TiB of it
+REGISTER_WINDOW = 0xA000_0000  # first bus address of the 32-bit BARs; each GPU has 16 MiB of it
+BAR_DWORDS = frozenset((0x10, 0x14, 0x18, 0x1C, 0x24))
+
+
+def bars_of(chip: Chip, index: int) -> dict[int, Bar]:
+    """BARs as assigned to the GPU at a place. BAR0 is the power of two that holds all VRAM."""
+    vram = 1 << (chip.vram_size - 1).bit_length()
+    first = MEMORY_WINDOW + index * 1024 * GIB
+    return {
+        0: Bar(0, first, vram, is_64bit=True, prefetchable=True),
+        2: Bar(2, first + vram, DOORBELL_BAR_BYTES, is_64bit=True, prefetchable=True),
+        5: Bar(5, REGISTER_WINDOW + index * 16 * MIB, REGISTER_BAR_BYTES),
+    }
+
+
+class ModelGpu:
+    """The state of one GPU. `registers.unknown` lists what was touched and is not modelled."""
+
+    def __init__(self, hive: Hive, index: int, layout: Layout, serial_capability: bool) -> None:
+        self.hive = hive
+        self.index = index
+        self.chip = hive.chip
+        self.bdf = self.chip.bdfs[index]
+        self.serial = self.chip.serial(index)
+        self.bars = bars_of(self.chip, index)
+        self.vram = Vram(self.chip.vram_size, f"{self.chip.name}-{index}-vram")
+        self.config = pciconfig.build(
+            self.chip.device_id, VENDOR_AMD, self.bars, self.serial if serial_capability else None
+        )
+        self.nbio, self.psp, self.smu, self.gmc = Nbio(self), Psp(self), Smu(self), Gmc(self)
+        self.gfx, self.sdma, self.xgmi, self.ras = Gfx(self), Sdma(self), Xgmi(self), Ras(self)
+        self.blocks: dict[str, Block] = {
+            "nbio": self.nbio,
+            "psp": self.psp,
+            "smu": self.smu,
+            "gmc": self.gmc,
+            "gfx": self.gfx,
+            "sdma": self.sdma,
+            "xgmi": self.xgmi,
+            "ras": self.ras,
+        }
+        self.registers = RegisterFile(layout, self.blocks)
+        self.doorbells: dict[int, int] = {}  # byte offset: last value
+        self.lost = False  # gone from the bus
+        self.lost_bars: set[int] = set()  # config offsets of BARs that the device forgot, whatever config space shows
+        self.faults: list[ActiveFault] = []
+        self.held_by: LockHolder | None = None  # somebody else who holds the lock
+        self._lock = threading.RLock()
+
+    @property
+    def clock(self) -> Clock:
+        return self.hive.clock
+
+    @property
+    def is_used(self) -> bool:
+        return self.hive.used
+
+    @property
+    def unknown_accesses(self) -> Counter[tuple[str, int]]:
+        """How often what was touched that the model does not know: (kind, byte address or number)."""
+        return self.registers.unknown
+
+    @property
+    def decodes(self) -> bool:
+        """Whether BARs answer at all."""
+        config = self.config
+        return not (self.lost or self.lost_bars or config.power_state) and config.memory_enabled
+
+    @property
+    def table_offset(self) -> int:
+        """Where boot firmware puts the discovery table in VRAM."""
+        return self.chip.vram_size - TABLE_FROM_END
+
+    def power_on(self) -> None:
+        """Registers as after power-on and boot firmware (and, if used, an earlier driver); a fresh discovery table."""
+        self.registers.values.clear()
+        for block in self.blocks.values():
+            block.power_on()
+        self.vram.write(self.table_offset, discovery_table(self.chip, self.index, self.hive.nodes))
+
+    def vram_read32(self, offset: int, path: str) -> int:
+        """All ones beyond the end of VRAM, and counted: what real hardware answers there is not known."""
+        if offset + 4 > self.vram.size:
+            self.registers.unknown[(f"{path}-read", offset)] += 1
+            return ALL_ONES
+        return int.from_bytes(self.vram.read(offset, 4), "little")
+
+    def vram_write32(self, offset: int, value: int, path: str) -> None:
+        if offset + 4 > self.vram.size:
+            self.registers.unknown[(f"{path}-write", offset)] += 1
+        else:
+            self.vram.write(offset, value.to_bytes(4, "little"))
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Never waits: on a virtual clock the holder could not run on to give the lock back."""
+        if self.held_by is not None:
+            raise _held(self.bdf, self.held_by)
+        if not self._lock.acquire(blocking=False):
+            raise _held(self.bdf, LockHolder(f"lock of {self.bdf}", os.getpid(), "another thread of this process"))
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+
+def _held(bdf: str, holder: LockHolder) -> Refused:
+    who = f"process {holder.pid}" if holder.pid is not None else "an unknown process"
+    return Refused(
+        f"taking the lock of {bdf}",
+        expected="nobody else holds it",
+        seen=f"held by {who} {holder.command}".rstrip(),
+        where=holder.path,
+        next_step="wait for the holder, or end it",
+    )
+
+
+class ModelTransport:
+    """The Transport of one software GPU (pcibus.transport)."""
+
+    can = Can.CONFIG_EXTENDED | Can.CONFIG_WRITE | Can.MMIO | Can.DMA
+
+    def __init__(self, gpu: ModelGpu, name: str) -> None:
+        self.gpu = gpu
+        self.name = name
+
+    def info(self) -> FunctionInfo:
+        """What an operating system remembers from enumeration; it does not notice a device that left the bus."""
+        gpu = self.gpu
+        bus = int(gpu.bdf[5:7], 16)
+        return FunctionInfo(
+            bdf=gpu.bdf,
+            vendor=VENDOR_AMD,
+            device=gpu.chip.device_id,
+            subsystem_vendor=VENDOR_AMD,
+            subsystem_device=gpu.chip.device_id,
+            revision=0,
+            class_code=0x120000,
+            driver="",
+            power_state=("D0", "D1", "D2", "D3hot")[gpu.config.power_state],
+            enabled=gpu.config.memory_enabled,
+            numa_node=int(bus >= 0x80),
+            iommu_group=20 + gpu.index,
+            reset_methods=("flr", "bus"),
+            upstream=f"0000:{bus - 1:02x}:00.0",
+        )
+
+    def bars(self) -> Mapping[int, Bar]:
+        return MappingProxyType(self.gpu.bars)
+
+    def config_size(self) -> int:
+        return pciconfig.SIZE
+
+    def config_read(self, offset: int, size: int) -> int:
+        _check_config(offset, size)
+        return (1 << 8 * size) - 1 if self.gpu.lost else self.gpu.config.read(offset, size)
+
+    def config_write(self, offset: int, size: int, value: int) -> None:
+        _check_config(offset, size)
+        if self.gpu.lost:
+            return
+        value &= (1 << 8 * size) - 1
+        self.gpu.config.write(offset, size, value)
+        self.gpu.lost_bars.discard(offset & ~3)
+        if value << 8 * (offset & 1) & pciconfig.FUNCTION_RESET and offset & ~1 == pciconfig.DEVICE_CONTROL:
+            self.gpu.registers.unknown[("function-level-reset", offset)] += 1  # resets are not modelled yet
+
+    def read32(self, bar: int, offset: int) -> int:
+        self._check(bar, offset, 4)
+        gpu = self.gpu
+        if not gpu.decodes:
+            return ALL_ONES
+        if bar == 5:
+            return gpu.registers.read(offset >> 2)
+        if bar == 0:
+            return gpu.vram_read32(offset, "bar0")
+        return gpu.doorbells.get(offset, 0)
+
+    def write32(self, bar: int, offset: int, value: int) -> None:
+        self._check(bar, offset, 4)
+        gpu = self.gpu
+        value &= ALL_ONES
+        if not gpu.decodes:
+            return
+        if bar == 5:
+            gpu.registers.write(offset >> 2, value)
+        elif bar == 0:
+            gpu.vram_write32(offset, value, "bar0")
+        else:
+            gpu.doorbells[offset] = value
+
+    def read64(self, bar: int, offset: int) -> int:
+        self._check(bar, offset, 8)
+        return self.read32(bar, offset) | self.read32(bar, offset + 4) << 32
+
+    def write64(self, bar: int, offset: int, value: int) -> None:
+        self._check(bar, offset, 8)
+        self.write32(bar, offset, value & ALL_ONES)
+        self.write32(bar, offset + 4, value >> 32)
+
+    def read_block(self, bar: int, offset: int, size: int) -> bytes:
+        self._check(bar, offset, size)
+        if not self.gpu.decodes:
+            return b"\xff" * size
+        if bar == 0 and offset + size <= self.gpu.vram.size:
+            return self.gpu.vram.read(offset, size)
+        return b"".join(self.read32(bar, at).to_bytes(4, "little") for at in range(offset, offset + size, 4))
+
+    def write_block(self, bar: int, offset: int, data: bytes) -> None:
+        self._check(bar, offset, len(data))
+        if bar == 0 and self.gpu.decodes and offset + len(data) <= self.gpu.vram.size:
+            self.gpu.vram.write(offset, data)
+            return
+        for place in range(0, len(data), 4):
+            self.write32(bar, offset + place, int.from_bytes(data[place : place + 4], "little"))
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        with self.gpu.exclusive():
+            yield
+
+    def holder(self) -> LockHolder | None:
+        return self.gpu.held_by
+
+    def alloc_dma(self, size: int) -> ModelDmaBuffer:
+        return self.gpu.hive.host_memory.alloc(size)
+
+    def close(self) -> None:
+        """Give the memory of the GPU back; its other state stays readable."""
+        self.gpu.vram.close()
+
+    def _check(self, bar: int, offset: int, size: int) -> None:
+        found = self.gpu.bars.get(bar)
+        if found is None:
+            raise Unavailable(
+                f"accessing BAR{bar} of {self.gpu.bdf}", expected="BAR 0, 2 or 5", seen=f"BAR{bar}", where=self.name
+            )
+        if offset % 4 or size % 4:
+            raise ValueError(f"BAR{bar}+{offset:#x}, {size} bytes: offset and size are multiples of 4")
+        if not 0 <= offset <= offset + size <= found.size:
+            raise Unavailable(
+                f"accessing BAR{bar} of {self.gpu.bdf}",
+                expected=f"an offset within its {found.size:#x} bytes",
+                seen=f"{offset:#x}, {size} bytes",
+                where=self.name,
+            )
+
+
+def _check_config(offset: int, size: int) -> None:
+    if size not in (1, 2, 4) or offset % size or not 0 <= offset <= pciconfig.SIZE - size:
+        raise ValueError(f"config space at {offset:#x}, {size} bytes: 1, 2 or 4 bytes, aligned, below {pciconfig.SIZE}")

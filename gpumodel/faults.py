@@ -1,0 +1,367 @@
+"""The catalogue of faults: what each does to which registers, what shows it, and what cures it.
+
+Source: hardware/amd-resets.md sections 9 (signatures), 8 (state after each reset) and 10 (what to do); the registers:
+Linux v7.3 gfx_v9_4_3.c and sdma_v4_4_2.c (state dumps), gmc_v9_0.c, nbio_v7_9.c, amdgpu_xgmi.c, amdgpu_ras.h."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gpumodel.chips import Chip
+    from gpumodel.device import ModelGpu
+
+
+class Reset(StrEnum):
+    """Everything that may bring a GPU back, mildest first: amd-resets.md section 1, and restoring config space."""
+
+    RESTORE_CONFIG = "restore-config"
+    WAVE_KILL = "wave-kill"
+    QUEUE = "queue"  # HQD dequeue, queue reset by MMIO or KIQ
+    PIPE = "pipe"
+    MEC = "mec"
+    SDMA_ENGINE = "sdma-engine"
+    GRBM = "grbm"
+    MODE2 = "mode2"
+    MODE1 = "mode1"
+    LINK = "link"
+    FLR = "flr"
+    BUS_RESET = "bus-reset"
+    REMOVE_RESCAN = "remove-rescan"
+    POWER_CYCLE = "power-cycle"
+
+
+NEVER: frozenset[Reset] = frozenset()
+_FIRMWARE_BOOTS = frozenset((Reset.MODE1, Reset.FLR, Reset.BUS_RESET, Reset.POWER_CYCLE))
+_WITHOUT_SMU = frozenset((Reset.FLR, Reset.BUS_RESET, Reset.POWER_CYCLE))
+_GFX = _FIRMWARE_BOOTS | {Reset.MODE2}
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """The number that may follow a fault's name. `limit` gives the largest for a part in a hive of so many GPUs;
+    `choices`, if any, are all that is allowed."""
+
+    name: str
+    meaning: str
+    default: int
+    smallest: int
+    limit: Callable[[Chip, int], int]
+    choices: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`effect`: what changes, and where that is known from; `symptom`: what a reader sees without knowing the fault;
+    `cures`: the resets after which it is gone, NEVER if none; `apply` takes the GPU and the argument (0: has none)."""
+
+    name: str
+    summary: str
+    effect: str
+    symptom: str
+    cures: frozenset[Reset]
+    apply: Callable[[ModelGpu, int], None]
+    argument: Argument | None = None
+
+    @property
+    def cured_by(self) -> str:
+        """The cures in words, mildest first."""
+        return ", ".join(reset for reset in Reset if reset in self.cures) or "never"
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveFault:
+    """A fault with its argument, on some GPU."""
+
+    fault: Fault
+    value: int = 0
+
+    def apply(self, gpu: ModelGpu) -> None:
+        self.fault.apply(gpu, self.value)
+        gpu.faults.append(self)
+
+
+def _bus_lost(gpu: ModelGpu, value: int) -> None:
+    gpu.lost = True
+
+
+def _bar_dead(gpu: ModelGpu, value: int) -> None:
+    from gpumodel.device import BAR_DWORDS
+
+    gpu.lost_bars.update(BAR_DWORDS)
+
+
+def tensor(size: int) -> bytes:
+    """What a user's kernel might leave behind: float32 values, the same each time."""
+    values = (((place * 2654435761) % 65521) / 32760.5 - 1.0 for place in range(size // 4))
+    return b"".join(struct.pack("<f", value) for value in values)
+
+
+def _discovery_clobbered(gpu: ModelGpu, size: int) -> None:
+    gpu.vram.write(gpu.table_offset, tensor(size & ~3))
+
+
+def _table_size(gpu: ModelGpu) -> int:
+    from gpumodel.chips import discovery_table
+
+    return len(discovery_table(gpu.chip, gpu.index, gpu.hive.nodes))
+
+
+def _discovery_zeros(gpu: ModelGpu, value: int) -> None:
+    gpu.vram.write(gpu.table_offset, bytes(_table_size(gpu)))
+
+
+def _discovery_ones(gpu: ModelGpu, value: int) -> None:
+    gpu.vram.write(gpu.table_offset, b"\xff" * _table_size(gpu))
+
+
+def _discovery_bitflip(gpu: ModelGpu, bit: int) -> None:
+    place = gpu.table_offset + bit // 8
+    gpu.vram.write(place, bytes((gpu.vram.read(place, 1)[0] ^ 1 << bit % 8,)))
+
+
+def _bootloader_silent(gpu: ModelGpu, errors: int) -> None:
+    values = {"33": 0, "35": 0, "58": 0, "64": 0, "81": 0, "92": 0x0000_0031, "126": errors}
+    for number, value in values.items():
+        gpu.registers.set(f"MP0[0].MP0_SMN_C2PMSG_{number}", value)
+
+
+def _smu_silent(gpu: ModelGpu, value: int) -> None:
+    gpu.smu.fall_silent()
+
+
+def _mec_hang(gpu: ModelGpu, xcc: int) -> None:
+    from gpumodel.gfx import MEC1_QUEUE0
+    from registers.amd.gc_9_4_3 import Gc
+
+    gpu.gfx.busy.add(xcc)
+    gpu.gfx.hung.add(xcc)
+    status = Gc.GRBM_STATUS.kind(gpu.registers.get(f"GC[{xcc}].GRBM_STATUS"))
+    values = {
+        "CP_MEC_CNTL": Gc.CP_MEC_CNTL.kind(0),  # not halted: only a running engine hangs
+        "RLC_CNTL": Gc.RLC_CNTL.kind.of(RLC_ENABLE_F32=1),
+        "GRBM_STATUS": status.replace(GUI_ACTIVE=1, CP_BUSY=1, SPI_BUSY=1),
+        "GRBM_STATUS2": Gc.GRBM_STATUS2.kind.of(CPC_BUSY=1, CPF_BUSY=1),
+        "CP_STAT": Gc.CP_STAT.kind.of(CP_BUSY=1),
+        "CP_CPC_STATUS": Gc.CP_CPC_STATUS.kind.of(MEC1_BUSY=1, ROQ1_BUSY=1, CPF_CPC_BUSY=1, CPC_BUSY=1),
+        "CP_CPC_BUSY_STAT": Gc.CP_CPC_BUSY_STAT.kind.of(MEC1_PIPE0_BUSY=1, MEC1_PARTIAL_FLUSH_BUSY=1),
+        "CP_CPF_STATUS": Gc.CP_CPF_STATUS.kind.of(HQD_BUSY=1, CPF_CMP_BUSY=1, CPC_CPF_BUSY=1, CPF_BUSY=1),
+        "CP_CPF_BUSY_STAT": Gc.CP_CPF_BUSY_STAT.kind.of(HQD_PQ_BUSY=1),
+        "CP_MEC1_INSTR_PNTR": Gc.CP_MEC1_INSTR_PNTR.kind(0x0B2C),
+    }
+    for name, value in values.items():
+        gpu.registers.set(f"GC[{xcc}].{name}", int(value))
+    queue = {"CP_HQD_ACTIVE": 1, "CP_HQD_VMID": 8, "CP_HQD_PQ_RPTR": 0x100, "CP_HQD_PQ_WPTR_LO": 0x140}
+    for name, number in queue.items():
+        gpu.registers.store_bank(f"GC[{xcc}].{name}", MEC1_QUEUE0, number)
+
+
+def _sdma_hang(gpu: ModelGpu, engine: int) -> None:
+    from gpumodel.sdma import IDLE_STATUS, RING_DWORDS_LOG2
+    from registers.amd.sdma_4_4_2 import Sdma
+
+    gpu.sdma.busy.add(engine)
+    gpu.sdma.hung.add(engine)
+    idle = Sdma.SDMA_STATUS_REG.kind(IDLE_STATUS)
+    stuck = idle.replace(IDLE=0, RB_EMPTY=0, RB_CMD_IDLE=0, IB_CMD_IDLE=0, EX_IDLE=0, INSIDE_IB=1, CONTEXT_EMPTY=0)
+    control = Sdma.SDMA_GFX_RB_CNTL.kind.of(RB_ENABLE=1, RB_SIZE=RING_DWORDS_LOG2, RPTR_WRITEBACK_ENABLE=1)
+    values = {
+        "SDMA_F32_CNTL": 0,
+        "SDMA_STATUS_REG": int(stuck),
+        "SDMA_STATUS2_REG": int(Sdma.SDMA_STATUS2_REG.kind.of(ID=engine % 4, F32_INSTR_PTR=0x2A6, CMD_OP=8)),
+        "SDMA_GFX_RB_CNTL": int(control),
+        "SDMA_GFX_RB_RPTR": 0x400,
+        "SDMA_GFX_RB_WPTR": 0x480,
+        "SDMA_GFX_CONTEXT_STATUS": int(Sdma.SDMA_GFX_CONTEXT_STATUS.kind.of(SELECTED=1)),
+    }
+    for name, value in values.items():
+        gpu.registers.set(f"SDMA[{engine}].{name}", value)
+
+
+def _page_fault(gpu: ModelGpu, vmid: int) -> None:
+    from registers.amd.gc_9_4_3 import Gc
+
+    # A write by client 8 (TCP) without permission, at an address that a process might use.
+    status = Gc.VM_L2_PROTECTION_FAULT_STATUS.kind.of(MORE_FAULTS=1, PERMISSION_FAULTS=3, CID=8, RW=1, VMID=vmid)
+    gpu.gmc.fault("GC[0]", int(status), 0x7F3A_1C40_0000)
+
+
+def _ras_fatal(gpu: ModelGpu, value: int) -> None:
+    gpu.ras.fatal()
+
+
+def _xgmi_link_down(gpu: ModelGpu, link: int) -> None:
+    from gpumodel.xgmi import STATE_TRAINING, link_to, peer_of
+
+    nodes = gpu.hive.nodes
+    gpu.xgmi.set_state(link, STATE_TRAINING)
+    peer = peer_of(gpu.index, link, nodes)
+    if peer is not None:
+        gpu.hive.gpus[peer].xgmi.set_state(link_to(peer, gpu.index, nodes), STATE_TRAINING)
+
+
+def _link_narrow(gpu: ModelGpu, lanes: int) -> None:
+    from gpumodel.pciconfig import LINK_SPEED
+
+    gpu.config.set_link(LINK_SPEED, lanes)
+    gpu.nbio.show_link(LINK_SPEED, lanes)
+
+
+def _aer_correctable(gpu: ModelGpu, value: int) -> None:
+    from gpumodel import pciconfig
+
+    data = gpu.config.data
+    struct.pack_into(
+        "<I", data, pciconfig.AER_CORRECTABLE, 1 << 0 | 1 << 6 | 1 << 12
+    )  # receiver, bad TLP, replay timer
+    data[pciconfig.DEVICE_STATUS] |= 1  # correctable error detected
+
+
+def _links(chip: Chip, nodes: int) -> int:
+    from gpumodel.chips import XGMI_LINKS
+
+    return nodes - 2 if nodes > 1 else XGMI_LINKS - 1
+
+
+def _table_bits(chip: Chip, nodes: int) -> int:
+    from gpumodel.chips import discovery_table
+
+    return 8 * len(discovery_table(chip, 0, nodes)) - 1
+
+
+_FAULTS = (
+    Fault(
+        "bus-lost",
+        "the device is gone from the bus",
+        "config space and every BAR read all ones, writes are lost (amd-resets.md section 9, dropped off)",
+        "vendor id reads 0xffff",
+        frozenset((Reset.BUS_RESET, Reset.POWER_CYCLE)),
+        _bus_lost,
+    ),
+    Fault(
+        "bar-dead",
+        "config space answers, the BARs read all ones",
+        "the device forgot its BARs; a switch still shows good ones in config space (amd-resets.md sections 3 and 9)",
+        "every register reads 0xffffffff although memory decoding is on; writing the BARs again revives it",
+        frozenset((Reset.RESTORE_CONFIG, Reset.FLR, Reset.BUS_RESET, Reset.POWER_CYCLE)),
+        _bar_dead,
+    ),
+    Fault(
+        "discovery-clobbered",
+        "somebody's data lies over the discovery table",
+        "the first bytes of the table in VRAM are float32 values (amd-discovery.md section 1)",
+        "the signature is neither 0x28211407 nor zeros nor all ones",
+        _FIRMWARE_BOOTS,
+        _discovery_clobbered,
+        Argument("BYTES", "how much of it is overwritten", 512, 4, lambda chip, nodes: 0x2800),
+    ),
+    Fault(
+        "discovery-zeros",
+        "the discovery table is not there: zeros",
+        "the table in VRAM is zeros (amd-discovery.md section 9: cleared, or memory not trained)",
+        "the signature reads 0",
+        _FIRMWARE_BOOTS,
+        _discovery_zeros,
+    ),
+    Fault(
+        "discovery-ones",
+        "the discovery table is not there: all ones",
+        "the table in VRAM is all ones (amd-discovery.md section 9: VRAM path dead)",
+        "the signature reads 0xffffffff, registers answer",
+        _FIRMWARE_BOOTS,
+        _discovery_ones,
+    ),
+    Fault(
+        "discovery-bitflip",
+        "one bit of the discovery table is wrong",
+        "one bit of the table in VRAM is inverted (amd-discovery.md section 3: sums)",
+        "binary and table checksum do not match",
+        _FIRMWARE_BOOTS,
+        _discovery_bitflip,
+        Argument("BIT", "which bit, counted from the start of the table", 0x200 * 8 + 3, 0, _table_bits),
+    ),
+    Fault(
+        "bootloader-silent",
+        "the boot firmware stopped, no secure OS runs",
+        "C2PMSG_33 and 35 without bit 31, 81 and 58 0, 92 not ..BA, 126 tells the error (amdgpu_ras.h, section 9)",
+        "bootloader not ready, boot status not steady, boot error bits set",
+        frozenset((Reset.BUS_RESET, Reset.POWER_CYCLE)),
+        _bootloader_silent,
+        Argument("BITS", "boot error word, C2PMSG_126", 1 << 1, 0, lambda chip, nodes: 0xFFFFFFFF),
+    ),
+    Fault(
+        "smu-silent",
+        "the power management firmware does not answer",
+        "C2PMSG_90 0 for ever, MP1_FIRMWARE_FLAGS bit 0 clear (section 9)",
+        "an unanswered message in the mailbox, firmware flags 0",
+        _WITHOUT_SMU,
+        _smu_silent,
+    ),
+    Fault(
+        "mec-hang",
+        "a compute engine stands still with work in its queue",
+        "GRBM_STATUS GUI_ACTIVE, CP_BUSY, SPI_BUSY; CPC, CPF busy; MEC1 instruction pointer constant (section 9)",
+        "busy bits stay, the instruction pointer does not move",
+        _GFX | {Reset.MEC, Reset.GRBM},
+        _mec_hang,
+        Argument("XCC", "which XCC", 0, 0, lambda chip, nodes: 7),
+    ),
+    Fault(
+        "sdma-hang",
+        "a copy engine stands still with work in its ring",
+        "SDMA_STATUS_REG not idle and inside an IB, GFX_RB_RPTR behind WPTR and constant (sdma_v4_4_2.c)",
+        "not idle, read pointer does not move",
+        _GFX | {Reset.SDMA_ENGINE},
+        _sdma_hang,
+        Argument("ENGINE", "which engine", 0, 0, lambda chip, nodes: 15),
+    ),
+    Fault(
+        "page-fault",
+        "a process touched memory that it may not",
+        "VM_L2_PROTECTION_FAULT_STATUS and ADDR of the hub of XCC 0 (amd-bringup.md section 5)",
+        "fault status not 0, with client, direction and VMID",
+        _GFX | {Reset.QUEUE, Reset.PIPE, Reset.MEC, Reset.GRBM},
+        _page_fault,
+        Argument("VMID", "whose address space", 8, 1, lambda chip, nodes: 15),
+    ),
+    Fault(
+        "ras-fatal",
+        "the hardware reported a fatal error",
+        "BIF_DOORBELL_INT_CNTL bit 2, ATHUB error event (nbio_v7_9.c)",
+        "RAS interrupt flag up",
+        frozenset((Reset.MODE1, Reset.BUS_RESET, Reset.POWER_CYCLE)),
+        _ras_fatal,
+    ),
+    Fault(
+        "xgmi-link-down",
+        "one link between two GPUs is down",
+        "PCS_STATE_HIST1 neither 0x81 (active) nor 0xD1 (disabled), at both ends (amdgpu_xgmi.c)",
+        "link state inactive on this GPU and on the one at its other end",
+        frozenset((Reset.MODE1, Reset.BUS_RESET, Reset.POWER_CYCLE)),
+        _xgmi_link_down,
+        Argument("LINK", "which link", 0, 0, _links),
+    ),
+    Fault(
+        "link-narrow",
+        "the PCI Express link runs with fewer lanes",
+        "LINK_STATUS and the GPU's own link registers (pci_regs.h, smu_v13_0_6_ppt.c)",
+        "negotiated width below the maximum",
+        NEVER,
+        _link_narrow,
+        Argument("LANES", "how many are left", 8, 1, lambda chip, nodes: 8, (1, 2, 4, 8)),
+    ),
+    Fault(
+        "aer-correctable",
+        "the PCI Express link corrected errors",
+        "AER correctable status: receiver error, bad TLP, replay timer; DEVICE_STATUS bit 0 (pci_regs.h)",
+        "correctable error bits set; a written 1 clears them",
+        NEVER,
+        _aer_correctable,
+    ),
+)
+
+CATALOGUE: Mapping[str, Fault] = {fault.name: fault for fault in _FAULTS}
