@@ -3,7 +3,7 @@
 Opening touches nothing; nothing here enables memory decoding, unbinds or wakes. Linux reads config space of a function
 in D3cold, or behind a port that sleeps, by waking it: such reads are refused here (`pci.power`). A config read sleeps
 in the kernel while a reset of the function is going on, and a mapping of a function that was pulled out ends in SIGBUS:
-ask hardware in a child (base/child.py), as `first_dwords` does.
+ask hardware in a child (base/child.py).
 
 Source: Linux 7.3 drivers/pci/pci-sysfs.c (pci_read_config, resource_show, pci_mmap_resource), pci.c
 (pci_config_pm_runtime_get), access.c (pci_wait_cfg), include/linux/ioport.h."""
@@ -19,7 +19,7 @@ import re
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -599,31 +599,6 @@ def _counts(text: str) -> dict[str, int]:
     return {name: count for name, count in pairs if count and not name.startswith("TOTAL_")}
 
 
-def first_dwords(transports: Sequence[SysfsTransport], limit_s: float = 2.0) -> list[int | GpumendError]:
-    """Vendor and device id as config space answers now, for each: the value, or why it could not be asked.
-
-    Each is asked in a child that can be killed: while a reset goes on, the kernel lets readers of config space sleep
-    (ChildTimeout with code `pci.config-blocked` by `config.finding_of`)."""
-    from base.child import run_many_in_children
-
-    outcomes = run_many_in_children(
-        [functools.partial(transport.config_read, 0, 4) for transport in transports],
-        limit_s,
-        doing=[f"reading config space of {transport.bdf}" for transport in transports],
-        where=[f"{transport.path}/config" for transport in transports],
-        next_step="is a reset of it going on? wait, then ask again",
-    )
-    answers: list[int | GpumendError] = []
-    for outcome in outcomes:
-        if outcome.error is None:
-            answers.append(outcome.unwrap())
-        elif isinstance(outcome.error, GpumendError):
-            answers.append(outcome.error)
-        else:
-            raise outcome.error
-    return answers
-
-
 __all__ = [
     "BDF",
     "SYS",
@@ -631,7 +606,6 @@ __all__ = [
     "MapRefused",
     "SysfsTransport",
     "aer_counters",
-    "first_dwords",
     "lockdown",
     "parse_resource",
     "scan",

@@ -7,14 +7,15 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pcibus.sysfs
-from base.child import ChildTimeout
+from base.child import ChildTimeout, run_many_in_children
 from base.errors import DeviceLost, InvalidData, NotPermitted, Unavailable, UsageError
 from pcibus.config import decode, finding_of, is_lost
 from pcibus.sysfs import (
@@ -22,7 +23,6 @@ from pcibus.sysfs import (
     MapRefused,
     SysfsTransport,
     aer_counters,
-    first_dwords,
     lockdown,
     parse_resource,
     scan,
@@ -532,6 +532,16 @@ def test_sysfs_aer_counters_keep_what_is_not_zero(fake: FakeSys) -> None:
         "fatal": {"dev_fatal_errs_bit[7]": 2},
     }
     assert aer_counters("0000:c2:00.0", fake.root) is None
+
+
+def first_dwords(transports: Sequence[SysfsTransport], limit_s: float) -> list[object]:
+    """Config dword 0 of each, asked in children as commands do it: the value, or the error."""
+    works = [partial(made.config_read, 0, 4) for made in transports]
+    doing = [f"reading config space of {made.bdf}" for made in transports]
+    where = [f"{made.path}/config" for made in transports]
+    return [
+        outcome.error or outcome.value for outcome in run_many_in_children(works, limit_s, doing=doing, where=where)
+    ]
 
 
 def test_sysfs_first_dwords_are_asked_in_children(fake: FakeSys, monkeypatch: pytest.MonkeyPatch) -> None:
