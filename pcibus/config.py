@@ -250,6 +250,7 @@ def finding_of(error: Exception) -> Finding:
     code = getattr(error, "finding_code", "")
     if isinstance(error, WaitTimeout) and "config space" in error.doing:
         code = "pci.config-blocked"
+        error.next_step = error.next_step or "is a reset of it going on? wait, then ask again"
     summaries = {
         "pci.mmap-refused": "the kernel does not let us map this BAR",
         "pci.power": "the device sleeps, and is left asleep",
