@@ -11,12 +11,14 @@
     mp1.CONTROL.read().FAULT                    # an int
     mp1.CONTROL.write(MODE=2)                   # the other fields 0
     mp1.CONTROL.modify(MODE=2)                  # the other fields as read; w1c and w1s bits are written as 0
+    Control.decode(0x84)                        # {"MODE": 2, "FAULT": 0}
 
 A value too big for its field, an unknown field, and a base that the block does not have raise ValueError, AttributeError
 and IndexError with the register's name. Dword addresses throughout: address = bases[seg] + offset."""
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, overload
@@ -32,9 +34,9 @@ class Field:
     __slots__ = ("access", "lsb", "mask", "maximum", "msb", "name")
 
     def __init__(self, msb: int, lsb: int, access: Access = "rw") -> None:
-        if not 31 >= msb >= lsb >= 0:
-            raise ValueError(f"bits({msb}, {lsb}): a field lies within bits 31..0, msb first")
-        if access not in ACCESS_KINDS:
+        if not 63 >= msb >= lsb >= 0:
+            raise ValueError(f"bits({msb}, {lsb}): a field lies within bits 63..0, msb first")
+        if access != "rw" and access not in ACCESS_KINDS:
             raise ValueError(f"access {access!r}: one of {', '.join(ACCESS_KINDS)}")
         self.msb, self.lsb, self.access = msb, lsb, access
         self.maximum = (1 << (msb - lsb + 1)) - 1
@@ -53,9 +55,6 @@ class Field:
             return self
         return (value.value >> self.lsb) & self.maximum
 
-    def __set__(self, value: Register, new: int) -> None:
-        raise AttributeError(f"{type(value).__name__}.{self.name}: a register value does not change; use replace()")
-
     def place(self, number: int, register: str) -> int:
         """`number` shifted to its bits; ValueError if it does not fit."""
         if not 0 <= number <= self.maximum:
@@ -64,8 +63,7 @@ class Field:
         return number << self.lsb
 
 
-def bits(msb: int, lsb: int, access: Access = "rw") -> Field:
-    return Field(msb, lsb, access)
+bits = Field  # the name to declare with; no function between, as generated modules make thousands
 
 
 def bit(position: int, access: Access = "rw") -> Field:
@@ -79,61 +77,80 @@ class Register:
     """A 32-bit register value with named fields. Immutable; compares and hashes as its class and value."""
 
     __slots__ = ("value",)
+    WIDTH: ClassVar[int] = 32
     FIELDS: ClassVar[Mapping[str, Field]] = {}
-    _decode: ClassVar[Callable[[int], dict[str, int]] | None] = None
+    _keep: ClassVar[int] = -1  # all but the bits that a 1 clears or sets: a read-modify-write must write 0 there
     value: int
 
     def __init_subclass__(cls) -> None:
-        fields = dict(cls.FIELDS)
-        fields.update((name, item) for name, item in vars(cls).items() if isinstance(item, Field))
+        fields = dict(cls.FIELDS) if cls.FIELDS else {}
         taken = 0
         for field in fields.values():
-            if taken & field.mask:
-                raise TypeError(f"{cls.__name__}.{field.name} overlaps another field")
             taken |= field.mask
-        cls.FIELDS = dict(sorted(fields.items(), key=lambda item: item[1].lsb))
-        cls._decode = None
+        keep = cls._keep
+        for name, item in vars(cls).items():
+            if type(item) is not Field:
+                continue
+            if taken & item.mask:
+                raise TypeError(f"{cls.__name__}.{name} overlaps another field")
+            taken |= item.mask
+            if item.access in ("w1c", "w1s"):
+                keep &= ~item.mask
+            fields[name] = item
+        if taken >> cls.WIDTH:
+            raise TypeError(f"{cls.__name__} has fields beyond bit {cls.WIDTH - 1}")
+        cls.FIELDS = fields
+        cls._keep = keep
+        # A compiled decoder of a base class must not be inherited.
+        type.__setattr__(cls, "decode", _DECODE_FIRST)
 
     def __init__(self, value: int = 0) -> None:
-        if not 0 <= value <= WORD:
-            raise ValueError(f"{type(self).__name__}: {value:#x} is not a 32-bit value")
-        object.__setattr__(self, "value", value)
+        if value < 0 or value >> self.WIDTH:
+            raise ValueError(f"{type(self).__name__}: {value:#x} is not a {self.WIDTH}-bit value")
+        _store(self, value)
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__}: a register value does not change; use replace()")
+        raise AttributeError(f"{type(self).__name__}.{name}: a register value does not change; use replace()")
 
     @classmethod
     def of(cls: type[R], **fields: int) -> R:
         """A value made of fields; those not named are 0."""
-        return cls(cls._merge(0, fields))
+        return cls(cls._merge(0, fields, cls.__name__))
 
     def replace(self: R, **fields: int) -> R:
         """This value with some fields changed."""
-        return type(self)(self._merge(self.value, fields))
+        return type(self)(self._merge(self.value, fields, type(self).__name__))
 
     @classmethod
-    def _merge(cls, value: int, fields: Mapping[str, int]) -> int:
+    def _merge(cls, value: int, fields: Mapping[str, int], register: str) -> int:
+        """`value` with these fields put in. `place` is written out here: this is the hot path of a driver."""
+        known = cls.FIELDS
         for name, number in fields.items():
-            field = cls.FIELDS.get(name)
+            field = known.get(name)
             if field is None:
-                raise AttributeError(f"{cls.__name__} has no field {name}; it has {', '.join(cls.FIELDS) or 'none'}")
-            value = (value & ~field.mask) | field.place(number, cls.__name__)
+                raise AttributeError(f"{register} has no field {name}; it has {', '.join(known) or 'none'}")
+            if not 0 <= number <= field.maximum:
+                field.place(number, register)  # raises, and says why
+            value = value & ~field.mask | number << field.lsb
         return value
 
-    def fields(self) -> dict[str, int]:
-        """Every field by name, lowest bit first. Compiled once per class: this is a hot path of dumps."""
-        decode = type(self)._decode or type(self)._compile()
-        return decode(self.value)
-
     @classmethod
-    def _compile(cls) -> Callable[[int], dict[str, int]]:
-        # One dict display without calls: as fast as written by hand. Field names are checked identifiers of ours.
-        items = ", ".join(f"{name!r}: (v >> {f.lsb}) & {f.maximum}" for name, f in cls.FIELDS.items())
+    def decode(cls, value: int) -> dict[str, int]:
+        """Every field of a raw value by name, lowest bit first; `value` is not checked. The fast way to dump.
+
+        The first call puts a function in its own place that is one dict display: as fast as written by hand."""
+        ordered = sorted(cls.FIELDS.items(), key=lambda item: item[1].lsb)
+        # Names are identifiers: a class body or make_register has checked them.
+        items = ", ".join(f"{name!r}: v >> {f.lsb} & {f.maximum}" for name, f in ordered)
         scope: dict[str, Any] = {}
         exec(f"def decode(v): return {{{items}}}", scope)
-        cls._decode = staticmethod(scope["decode"])
+        type.__setattr__(cls, "decode", staticmethod(scope["decode"]))
         decode: Callable[[int], dict[str, int]] = scope["decode"]
-        return decode
+        return decode(value)
+
+    def fields(self) -> dict[str, int]:
+        """Every field by name, lowest bit first."""
+        return type(self).decode(self.value)
 
     def __int__(self) -> int:
         return self.value
@@ -145,16 +162,29 @@ class Register:
         return hash((type(self), self.value))
 
     def __str__(self) -> str:
-        """`0x83 (EN=1, MODE=1)`: the fields that are not 0, highest value first to the eye: the hex."""
+        """`0x00000083 (EN=1, MODE=1)`: the raw value, then the fields that are not 0, lowest bit first."""
         shown = ", ".join(
             f"{name}={number:#x}" if number > 9 else f"{name}={number}"
             for name, number in self.fields().items()
             if number
         )
-        return f"{self.value:#010x} ({shown})" if shown else f"{self.value:#010x}"
+        raw = f"0x{self.value:0{self.WIDTH // 4}x}"
+        return f"{raw} ({shown})" if shown else raw
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.value:#x})"
+
+
+_DECODE_FIRST = vars(Register)["decode"]
+_store: Callable[[Register, int], None] = vars(Register)["value"].__set__  # past our own __setattr__, and fast
+_NOT_FIELDS = frozenset(name for name in dir(Register) if not name.startswith("__"))
+
+
+class Register64(Register):
+    """A register of two dwords, low one first (RAS banks of UMC and MP). Bound.read() reads both."""
+
+    __slots__ = ()
+    WIDTH = 64
 
 
 class RegisterBus(Protocol):
@@ -178,21 +208,34 @@ class Bound(Generic[R]):
         self.bus, self.address, self.kind, self.name = bus, address, kind, name
 
     def read(self) -> R:
-        return self.kind(self.bus.read(self.address))
+        return self.kind(self._read())
 
     def write(self, value: R | int = 0, **fields: int) -> None:
         """Write a whole value, or fields (the others 0)."""
-        self.bus.write(self.address, self.kind._merge(int(value), fields))
+        new = self.kind._merge(int(value), fields, self.name)
+        if new >> self.kind.WIDTH:
+            raise ValueError(f"{self.name}: {new:#x} is not a {self.kind.WIDTH}-bit value")
+        self._write(new)
 
     def modify(self, **fields: int) -> R:
         """Read, change these fields, write; returns what was written. Bits that a 1 would clear or set stay untouched."""
-        raw = self.bus.read(self.address)
-        for field in self.kind.FIELDS.values():
-            if field.access in ("w1c", "w1s"):
-                raw &= ~field.mask
-        new = self.kind._merge(raw, fields)
-        self.bus.write(self.address, new)
-        return self.kind(new)
+        kind = self.kind
+        new = kind(kind._merge(self._read() & kind._keep, fields, self.name))
+        self._write(new.value)
+        return new
+
+    def _read(self) -> int:
+        low = self.bus.read(self.address)
+        if self.kind.WIDTH == 32:
+            return low
+        return low | self.bus.read(self.address + 1) << 32
+
+    def _write(self, value: int) -> None:
+        if self.kind.WIDTH == 32:
+            self.bus.write(self.address, value)
+            return
+        self.bus.write(self.address, value & WORD)
+        self.bus.write(self.address + 1, value >> 32)
 
     def show(self, value: R) -> str:
         """`MP1[0].RESPONSE=0x00000000 (CODE=0x1)`"""
@@ -222,19 +265,20 @@ class reg(Generic[R]):
     def __get__(self, block: RegisterBlock | None, owner: type) -> reg[R] | Bound[R]:
         if block is None:
             return self
-        return Bound(block.bus, block.address_of(self), self.kind, f"{block.name}.{self.name}")
+        bound = Bound(block.bus, block.address_of(self), self.kind, f"{block.name}.{self.name}")
+        # The next access finds it in the instance and does not come here.
+        block.__dict__[self.name] = bound
+        return bound
 
 
 class RegisterBlock:
     """The registers of one IP, bound to one instance of it. Binding touches no hardware."""
 
-    __slots__ = ("bases", "bus", "name")
     REGISTERS: ClassVar[Mapping[str, reg[Any]]] = {}
 
     def __init_subclass__(cls) -> None:
-        registers = dict(cls.REGISTERS)
-        registers.update((name, item) for name, item in vars(cls).items() if isinstance(item, reg))
-        cls.REGISTERS = registers
+        own = {name: item for name, item in vars(cls).items() if type(item) is reg}
+        cls.REGISTERS = {**cls.REGISTERS, **own}
 
     def __init__(self, bus: RegisterBus, bases: tuple[int, ...], name: str = "") -> None:
         self.bus = bus
@@ -257,13 +301,24 @@ class RegisterBlock:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
+def field_name(name: str) -> str:
+    """The attribute under which a field of a header is found: `_` is added where Python or Register has the word.
+
+    `value` becomes `value_`, `class` becomes `class_`, `1x` becomes `_1x`. Raises ValueError for other characters."""
+    if name[:1].isdigit():
+        name = f"_{name}"
+    if not _NAME.match(name):
+        raise ValueError(f"{name!r} is not a register or field name")
+    return f"{name}_" if keyword.iskeyword(name) or name in _NOT_FIELDS else name
+
+
 def make_register(name: str, fields: Mapping[str, tuple[int, int]]) -> type[Register]:
     """A register class made at run time from a table row (`fields`: name to (msb, lsb)); for `gpumend regs`.
 
-    Raises ValueError for names that are not identifiers: the rows come from a file."""
-    for word in (name, *fields):
-        if not _NAME.match(word):
-            raise ValueError(f"{word!r} is not a register or field name")
-    body: dict[str, Any] = {key: Field(msb, lsb) for key, (msb, lsb) in fields.items()}
+    Raises ValueError for names that are not identifiers: the rows come from a file. 64-bit where a field needs it."""
+    if not _NAME.match(name):
+        raise ValueError(f"{name!r} is not a register or field name")
+    body: dict[str, Any] = {field_name(key): Field(msb, lsb) for key, (msb, lsb) in fields.items()}
     body["__slots__"] = ()
-    return type(name, (Register,), body)
+    wide = any(msb > 31 for msb, _ in fields.values())
+    return type(name, (Register64 if wide else Register,), body)

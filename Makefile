@@ -1,0 +1,69 @@
+# The two commands: `make demo` and `make test`. Everything is put into .venv and .cache, both ignored by git.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CODE   := base pcibus registers firmware gpumodel amdriver probe render commands tools bench tests gpumend.py cli.py
+
+.PHONY: demo test lint pytest fuzz bench firmware regs regs-check picture clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo      a modelled hive with two sick GPUs, looked at"
+	@echo "make test      ruff, mypy, pytest (fast tests)"
+	@echo "make fuzz      200,000 mutations of every parser"
+	@echo "make bench     ratios against the interpreter's own floor, peers' figures beside"
+	@echo "make firmware  fetch AMD's firmware files from Debian into .cache/ (tests use them)"
+	@echo "make regs      generate registers/amd and registers/data again from the kernel's headers"
+	@echo "make clean     remove .venv, .cache and what tools leave behind"
+
+demo: $(VENV)/.demo
+	@$(BIN)/gpumend model demo
+
+test: lint pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+
+pytest: $(VENV)/.test
+	$(BIN)/pytest -n auto
+
+fuzz: $(VENV)/.test firmware
+	$(BIN)/python -m tests.fuzz.fuzz_discovery --count 200000
+	$(BIN)/python -m tests.fuzz.fuzz_firmware --count 200000
+
+bench: $(VENV)/.test
+	$(BIN)/python -m bench
+
+firmware: $(VENV)/.demo
+	$(BIN)/python tools/get_firmware.py
+
+regs: $(VENV)/.test
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python tools/debian_source.py
+	$(BIN)/python tools/gen_structs.py
+	$(BIN)/python tools/gen_registers.py
+
+regs-check: $(VENV)/.test
+	$(BIN)/python tools/gen_structs.py --check
+	$(BIN)/python tools/gen_registers.py --check
+
+picture: $(VENV)/.demo
+	$(BIN)/gpumend model demo --svg docs/demo.svg > /dev/null
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "gpumend needs Python 3.11 or later: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv: apt-get install python3-venv (Debian, Ubuntu)"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .cache build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1191 @@
+"""NBIO 7.9.0: the registers that the code uses (tools/register_names.txt). Generated, do not edit.
+
+Source: Debian linux-source-7.3 7.3.4-1~bpo13+1:
+  drivers/gpu/drm/amd/include/asic_reg/nbio/nbio_7_9_0_offset.h
+  drivers/gpu/drm/amd/include/asic_reg/nbio/nbio_7_9_0_sh_mask.h
+Made by: .venv/bin/python tools/gen_registers.py
+AMD's headers are under the MIT licence: registers/data/NOTICE.md"""
+
+from registers.core import Register, RegisterBlock, bit, bits, reg
+
+
+class BIF_BX0_PCIE_INDEX_t(Register):
+    __slots__ = ()
+    PCIE_INDEX = bits(31, 0)
+
+
+class BIF_BX0_PCIE_DATA_t(Register):
+    __slots__ = ()
+    PCIE_DATA = bits(31, 0)
+
+
+class BIF_BX0_PCIE_INDEX2_t(Register):
+    __slots__ = ()
+    PCIE_INDEX2 = bits(31, 0)
+
+
+class BIF_BX0_PCIE_DATA2_t(Register):
+    __slots__ = ()
+    PCIE_DATA2 = bits(31, 0)
+
+
+class BIF_BX0_PCIE_INDEX_HI_t(Register):
+    __slots__ = ()
+    PCIE_INDEX_HI = bits(7, 0)
+
+
+class BIF_BX0_PCIE_INDEX2_HI_t(Register):
+    __slots__ = ()
+    PCIE_INDEX2_HI = bits(7, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_0_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_0 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_1_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_1 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_2_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_2 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_3_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_3 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_0_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_0 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_1_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_1 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_2_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_2 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_3_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_3 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_4_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_4 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_5_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_5 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_6_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_6 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_7_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_7 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_8_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_8 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_9_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_9 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_10_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_10 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_11_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_11 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_12_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_12 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_13_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_13 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_14_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_14 = bits(31, 0)
+
+
+class BIF_BX0_BIOS_SCRATCH_15_t(Register):
+    __slots__ = ()
+    BIOS_SCRATCH_15 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_0_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_0 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_1_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_1 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_2_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_2 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_3_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_3 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_4_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_4 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_5_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_5 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_6_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_6 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_7_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_7 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_8_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_8 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_9_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_9 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_10_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_10 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_11_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_11 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_12_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_12 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_13_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_13 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_14_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_14 = bits(31, 0)
+
+
+class BIF_BX0_DRIVER_SCRATCH_15_t(Register):
+    __slots__ = ()
+    DRIVER_SCRATCH_15 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_0_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_0 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_1_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_1 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_2_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_2 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_3_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_3 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_4_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_4 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_5_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_5 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_6_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_6 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_7_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_7 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_8_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_8 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_9_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_9 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_10_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_10 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_11_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_11 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_12_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_12 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_13_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_13 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_14_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_14 = bits(31, 0)
+
+
+class BIF_BX0_FW_SCRATCH_15_t(Register):
+    __slots__ = ()
+    FW_SCRATCH_15 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_4_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_4 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_5_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_5 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_6_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_6 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_7_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_7 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_8_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_8 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_9_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_9 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_10_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_10 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_11_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_11 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_12_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_12 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_13_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_13 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_14_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_14 = bits(31, 0)
+
+
+class BIF_BX0_SBIOS_SCRATCH_15_t(Register):
+    __slots__ = ()
+    SBIOS_SCRATCH_15 = bits(31, 0)
+
+
+class BIF_BX_PF0_MM_INDEX_t(Register):
+    __slots__ = ()
+    MM_OFFSET = bits(30, 0)
+    MM_APER = bit(31)
+
+
+class BIF_BX_PF0_MM_DATA_t(Register):
+    __slots__ = ()
+    MM_DATA = bits(31, 0)
+
+
+class BIF_BX_PF0_MM_INDEX_HI_t(Register):
+    __slots__ = ()
+    MM_OFFSET_HI = bits(31, 0)
+
+
+class BIF_BX_PF0_RSMU_INDEX_t(Register):
+    __slots__ = ()
+    RSMU_INDEX = bits(31, 0)
+
+
+class BIF_BX_PF0_RSMU_DATA_t(Register):
+    __slots__ = ()
+    RSMU_DATA = bits(31, 0)
+
+
+class BIF_BX_PF0_RSMU_INDEX_HI_t(Register):
+    __slots__ = ()
+    RSMU_INDEX_HI = bits(7, 0)
+
+
+class BIF_BX0_INTERRUPT_CNTL_t(Register):
+    __slots__ = ()
+    IH_DUMMY_RD_OVERRIDE = bit(0)
+    IH_DUMMY_RD_EN = bit(1)
+    IH_REQ_NONSNOOP_EN = bit(3)
+    IH_INTR_DLY_CNTR = bits(7, 4)
+    GEN_IH_INT_EN = bit(8)
+    BIF_RB_REQ_NONSNOOP_EN = bit(15)
+    DUMMYRD_BYPASS_IN_MSI_EN = bit(16)
+    ALWAYS_SEND_INTPKT_AFTER_DUMMYRD_DIS = bit(17)
+    BIF_RB_REQ_RELAX_ORDER_EN = bit(18)
+
+
+class BIF_BX0_INTERRUPT_CNTL2_t(Register):
+    __slots__ = ()
+    IH_DUMMY_RD_ADDR = bits(31, 0)
+
+
+class BIF_BX0_BIF_DOORBELL_CNTL_t(Register):
+    __slots__ = ()
+    SELF_RING_DIS = bit(0)
+    TRANS_CHECK_DIS = bit(1)
+    UNTRANS_LBACK_EN = bit(2)
+    NON_CONSECUTIVE_BE_ZERO_DIS = bit(3)
+    DOORBELL_MONITOR_EN = bit(4)
+    DB_MNTR_INTGEN_DIS = bit(24)
+    DB_MNTR_INTGEN_MODE_0 = bit(25)
+    DB_MNTR_INTGEN_MODE_1 = bit(26)
+    DB_MNTR_INTGEN_MODE_2 = bit(27)
+
+
+class BIF_BX0_BIF_DOORBELL_INT_CNTL_t(Register):
+    __slots__ = ()
+    DOORBELL_INTERRUPT_STATUS = bit(0)
+    RAS_CNTLR_INTERRUPT_STATUS = bit(1)
+    RAS_ATHUB_ERR_EVENT_INTERRUPT_STATUS = bit(2)
+    DOORBELL_INTERRUPT_CLEAR = bit(16)
+    RAS_CNTLR_INTERRUPT_CLEAR = bit(17)
+    RAS_ATHUB_ERR_EVENT_INTERRUPT_CLEAR = bit(18)
+    RAS_CNTLR_ERR_EVENT_INTERRUPT_ENABLE = bit(23)
+    DOORBELL_INTERRUPT_DISABLE = bit(24)
+    RAS_CNTLR_INTERRUPT_DISABLE = bit(25)
+    RAS_ATHUB_ERR_EVENT_INTERRUPT_DISABLE = bit(26)
+    SET_DB_INTR_STATUS_WHEN_RB_ENABLE = bit(28)
+    SET_IOH_RAS_INTR_STATUS_WHEN_RB_ENABLE = bit(29)
+    SET_ATH_RAS_INTR_STATUS_WHEN_RB_ENABLE = bit(30)
+    TIMEOUT_ERR_EVENT_INTERRUPT_ENABLE = bit(31)
+
+
+class BIF_BX0_BIF_FB_EN_t(Register):
+    __slots__ = ()
+    FB_READ_EN = bit(0)
+    FB_WRITE_EN = bit(1)
+
+
+class BIF_BX0_BACO_CNTL_t(Register):
+    __slots__ = ()
+    BACO_EN = bit(0)
+    BACO_DUMMY_EN = bit(2)
+    BACO_POWER_OFF = bit(3)
+    BACO_DSTATE_BYPASS = bit(5)
+    BACO_RST_INTR_MASK = bit(6)
+    BACO_MODE = bit(8)
+    RCU_BIF_CONFIG_DONE = bit(9)
+    PWRGOOD_VDDSOC = bit(16)
+    BACO_AUTO_EXIT = bit(31)
+
+
+class BIF_BX0_REMAP_HDP_MEM_FLUSH_CNTL_t(Register):
+    __slots__ = ()
+    ADDRESS = bits(18, 2)
+
+
+class BIF_BX0_REMAP_HDP_REG_FLUSH_CNTL_t(Register):
+    __slots__ = ()
+    ADDRESS = bits(18, 2)
+
+
+class RCC_STRAP0_RCC_DEV0_EPF0_STRAP0_t(Register):
+    __slots__ = ()
+    STRAP_DEVICE_ID_DEV0_F0 = bits(15, 0)
+    STRAP_MAJOR_REV_ID_DEV0_F0 = bits(19, 16)
+    STRAP_MINOR_REV_ID_DEV0_F0 = bits(23, 20)
+    STRAP_ATI_REV_ID_DEV0_F0 = bits(27, 24)
+    STRAP_FUNC_EN_DEV0_F0 = bit(28)
+    STRAP_LEGACY_DEVICE_TYPE_EN_DEV0_F0 = bit(29)
+    STRAP_D1_SUPPORT_DEV0_F0 = bit(30)
+    STRAP_D2_SUPPORT_DEV0_F0 = bit(31)
+
+
+class BIF_BX_PF0_BIF_BME_STATUS_t(Register):
+    __slots__ = ()
+    DMA_ON_BME_LOW = bit(0)
+    CLEAR_DMA_ON_BME_LOW = bit(16)
+
+
+class BIF_BX_PF0_BIF_ATOMIC_ERR_LOG_t(Register):
+    __slots__ = ()
+    UR_ATOMIC_OPCODE = bit(0)
+    UR_ATOMIC_REQEN_LOW = bit(1)
+    UR_ATOMIC_LENGTH = bit(2)
+    UR_ATOMIC_NR = bit(3)
+    CLEAR_UR_ATOMIC_OPCODE = bit(16)
+    CLEAR_UR_ATOMIC_REQEN_LOW = bit(17)
+    CLEAR_UR_ATOMIC_LENGTH = bit(18)
+    CLEAR_UR_ATOMIC_NR = bit(19)
+
+
+class BIF_BX_PF0_DOORBELL_SELFRING_GPA_APER_BASE_HIGH_t(Register):
+    __slots__ = ()
+    DOORBELL_SELFRING_GPA_APER_BASE_HIGH = bits(31, 0)
+
+
+class BIF_BX_PF0_DOORBELL_SELFRING_GPA_APER_BASE_LOW_t(Register):
+    __slots__ = ()
+    DOORBELL_SELFRING_GPA_APER_BASE_LOW = bits(31, 0)
+
+
+class BIF_BX_PF0_DOORBELL_SELFRING_GPA_APER_CNTL_t(Register):
+    __slots__ = ()
+    DOORBELL_SELFRING_GPA_APER_EN = bit(0)
+    DOORBELL_SELFRING_GPA_APER_MODE = bit(1)
+    DOORBELL_SELFRING_GPA_APER_SIZE = bits(19, 8)
+
+
+class BIF_BX_PF0_GPU_HDP_FLUSH_REQ_t(Register):
+    __slots__ = ()
+    CP0 = bit(0)
+    CP1 = bit(1)
+    CP2 = bit(2)
+    CP3 = bit(3)
+    CP4 = bit(4)
+    CP5 = bit(5)
+    CP6 = bit(6)
+    CP7 = bit(7)
+    CP8 = bit(8)
+    CP9 = bit(9)
+    SDMA0 = bit(10)
+    SDMA1 = bit(11)
+    RSVD_ENG0 = bit(12)
+    RSVD_ENG1 = bit(13)
+    RSVD_ENG2 = bit(14)
+    RSVD_ENG3 = bit(15)
+    RSVD_ENG4 = bit(16)
+    RSVD_ENG5 = bit(17)
+    RSVD_ENG6 = bit(18)
+    RSVD_ENG7 = bit(19)
+    RSVD_ENG8 = bit(20)
+    RSVD_ENG9 = bit(21)
+    RSVD_ENG10 = bit(22)
+    RSVD_ENG11 = bit(23)
+    RSVD_ENG12 = bit(24)
+    RSVD_ENG13 = bit(25)
+    RSVD_ENG14 = bit(26)
+    RSVD_ENG15 = bit(27)
+    RSVD_ENG16 = bit(28)
+    RSVD_ENG17 = bit(29)
+    RSVD_ENG18 = bit(30)
+    RSVD_ENG19 = bit(31)
+
+
+class BIF_BX_PF0_GPU_HDP_FLUSH_DONE_t(Register):
+    __slots__ = ()
+    CP0 = bit(0)
+    CP1 = bit(1)
+    CP2 = bit(2)
+    CP3 = bit(3)
+    CP4 = bit(4)
+    CP5 = bit(5)
+    CP6 = bit(6)
+    CP7 = bit(7)
+    CP8 = bit(8)
+    CP9 = bit(9)
+    SDMA0 = bit(10)
+    SDMA1 = bit(11)
+    RSVD_ENG0 = bit(12)
+    RSVD_ENG1 = bit(13)
+    RSVD_ENG2 = bit(14)
+    RSVD_ENG3 = bit(15)
+    RSVD_ENG4 = bit(16)
+    RSVD_ENG5 = bit(17)
+    RSVD_ENG6 = bit(18)
+    RSVD_ENG7 = bit(19)
+    RSVD_ENG8 = bit(20)
+    RSVD_ENG9 = bit(21)
+    RSVD_ENG10 = bit(22)
+    RSVD_ENG11 = bit(23)
+    RSVD_ENG12 = bit(24)
+    RSVD_ENG13 = bit(25)
+    RSVD_ENG14 = bit(26)
+    RSVD_ENG15 = bit(27)
+    RSVD_ENG16 = bit(28)
+    RSVD_ENG17 = bit(29)
+    RSVD_ENG18 = bit(30)
+    RSVD_ENG19 = bit(31)
+
+
+class BIF_BX_PF0_PARTITION_MEM_CAP_t(Register):
+    __slots__ = ()
+    NPS1_SUPPORT = bit(0)
+    NPS2_SUPPORT = bit(1)
+    NPS3_SUPPORT = bit(2)
+    NPS4_SUPPORT = bit(3)
+    NPS6_SUPPORT = bit(5)
+    NPS8_SUPPORT = bit(7)
+
+
+class BIF_BX_PF0_PARTITION_COMPUTE_STATUS_t(Register):
+    __slots__ = ()
+    PARTITION_MODE = bits(7, 4)
+
+
+class BIF_BX_PF0_PARTITION_MEM_STATUS_t(Register):
+    __slots__ = ()
+    CHANGE_STATUE = bits(3, 0)
+    NPS_MODE = bits(11, 4)
+
+
+class RCC_DEV0_EPF0_RCC_ERR_LOG_t(Register):
+    __slots__ = ()
+    INVALID_REG_ACCESS_IN_SRIOV_STATUS = bit(0)
+    DOORBELL_READ_ACCESS_STATUS = bit(1)
+
+
+class RCC_DEV0_EPF0_RCC_DOORBELL_APER_EN_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL_APER_EN = bit(0)
+
+
+class RCC_DEV0_EPF0_RCC_CONFIG_MEMSIZE_t(Register):
+    __slots__ = ()
+    CONFIG_MEMSIZE = bits(31, 0)
+
+
+class RCC_DEV0_EPF0_RCC_IOV_FUNC_IDENTIFIER_t(Register):
+    __slots__ = ()
+    FUNC_IDENTIFIER = bit(0)
+    IOV_ENABLE = bit(31)
+
+
+class DOORBELL0_CTRL_ENTRY_0_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL0_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL0_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL0_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_1_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL1_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL1_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL1_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_2_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL2_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL2_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL2_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_3_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL3_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL3_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL3_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_4_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL4_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL4_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL4_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_5_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL5_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL5_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL5_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_6_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL6_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL6_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL6_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_7_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL7_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL7_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL7_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_8_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL8_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL8_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL8_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_9_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL9_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL9_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL9_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_10_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL10_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL10_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL10_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_11_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL11_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL11_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL11_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_12_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL12_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL12_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL12_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_13_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL13_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL13_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL13_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_14_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL14_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL14_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL14_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_15_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL15_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL15_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL15_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_16_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL16_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL16_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL16_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_17_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL17_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL17_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL17_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_18_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL18_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL18_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL18_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_19_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL19_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL19_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL19_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class DOORBELL0_CTRL_ENTRY_20_t(Register):
+    __slots__ = ()
+    BIF_DOORBELL20_RANGE_OFFSET_ENTRY = bits(9, 0)
+    BIF_DOORBELL20_RANGE_SIZE_ENTRY = bits(14, 10)
+    DOORBELL20_FENCE_ENABLE_ENTRY = bits(20, 16)
+
+
+class BIFC_DOORBELL_ACCESS_EN_PF_t(Register):
+    __slots__ = ()
+    BIFC_DOORBELL_ACCESS_EN_PF = bits(19, 0)
+
+
+class BIFC_BME_ERR_LOG_LB_t(Register):
+    __slots__ = ()
+    DMA_ON_BME_LOW_DEV0_F0 = bit(0)
+    DMA_ON_BME_LOW_DEV0_F1 = bit(1)
+    CLEAR_DMA_ON_BME_LOW_DEV0_F0 = bit(16)
+    CLEAR_DMA_ON_BME_LOW_DEV0_F1 = bit(17)
+
+
+class BIFC_GFX_INT_MONITOR_MASK_t(Register):
+    __slots__ = ()
+
+
+class S2A_DOORBELL_ENTRY_0_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT0_ENABLE = bit(0)
+    S2A_DOORBELL_PORT0_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT0_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT0_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT0_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT0_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT0_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT0_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_1_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT1_ENABLE = bit(0)
+    S2A_DOORBELL_PORT1_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT1_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT1_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT1_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT1_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT1_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT1_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_2_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT2_ENABLE = bit(0)
+    S2A_DOORBELL_PORT2_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT2_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT2_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT2_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT2_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT2_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT2_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_3_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT3_ENABLE = bit(0)
+    S2A_DOORBELL_PORT3_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT3_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT3_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT3_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT3_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT3_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT3_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_4_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT4_ENABLE = bit(0)
+    S2A_DOORBELL_PORT4_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT4_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT4_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT4_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT4_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT4_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT4_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_5_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT5_ENABLE = bit(0)
+    S2A_DOORBELL_PORT5_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT5_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT5_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT5_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT5_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT5_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT5_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_6_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT6_ENABLE = bit(0)
+    S2A_DOORBELL_PORT6_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT6_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT6_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT6_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT6_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT6_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT6_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_7_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT7_ENABLE = bit(0)
+    S2A_DOORBELL_PORT7_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT7_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT7_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT7_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT7_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT7_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT7_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_8_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT8_ENABLE = bit(0)
+    S2A_DOORBELL_PORT8_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT8_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT8_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT8_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT8_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT8_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT8_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_9_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT9_ENABLE = bit(0)
+    S2A_DOORBELL_PORT9_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT9_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT9_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT9_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT9_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT9_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT9_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_10_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT10_ENABLE = bit(0)
+    S2A_DOORBELL_PORT10_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT10_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT10_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT10_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT10_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT10_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT10_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_11_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT11_ENABLE = bit(0)
+    S2A_DOORBELL_PORT11_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT11_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT11_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT11_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT11_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT11_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT11_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_12_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT12_ENABLE = bit(0)
+    S2A_DOORBELL_PORT12_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT12_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT12_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT12_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT12_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT12_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT12_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_13_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT13_ENABLE = bit(0)
+    S2A_DOORBELL_PORT13_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT13_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT13_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT13_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT13_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT13_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT13_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_14_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT14_ENABLE = bit(0)
+    S2A_DOORBELL_PORT14_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT14_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT14_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT14_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT14_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT14_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT14_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class S2A_DOORBELL_ENTRY_15_CTRL_t(Register):
+    __slots__ = ()
+    S2A_DOORBELL_PORT15_ENABLE = bit(0)
+    S2A_DOORBELL_PORT15_AWID = bits(5, 1)
+    S2A_DOORBELL_PORT15_FENCE_ENABLE = bit(6)
+    S2A_DOORBELL_PORT15_RANGE_OFFSET = bits(16, 7)
+    S2A_DOORBELL_PORT15_RANGE_SIZE = bits(24, 17)
+    S2A_DOORBELL_PORT15_64BIT_SUPPORT_DIS = bit(25)
+    S2A_DOORBELL_PORT15_NEED_DEDUCT_RANGE_OFFSET = bit(26)
+    S2A_DOORBELL_PORT15_AWADDR_31_28_VALUE = bits(31, 28)
+
+
+class XCC_DOORBELL_FENCE_t(Register):
+    __slots__ = ()
+    XCC_0_DOORBELL_FENCE = bit(0)
+    XCC_1_DOORBELL_FENCE = bit(1)
+    XCC_2_DOORBELL_FENCE = bit(2)
+    XCC_3_DOORBELL_FENCE = bit(3)
+    XCC_4_DOORBELL_FENCE = bit(4)
+    XCC_5_DOORBELL_FENCE = bit(5)
+    XCC_6_DOORBELL_FENCE = bit(6)
+    XCC_7_DOORBELL_FENCE = bit(7)
+    SHUB_SLV_MODE = bit(16)
+    RMOTE_CP_SENT = bit(17)
+    CP_0_SENT = bit(18)
+    CP_1_SENT = bit(19)
+    CP_2_SENT = bit(20)
+    CP_3_SENT = bit(21)
+    CP_4_SENT = bit(22)
+    CP_5_SENT = bit(23)
+    CP_6_SENT = bit(24)
+    CP_7_SENT = bit(25)
+    REMOTE_CLIENT_SENT = bit(26)
+    REMOTE_CLIENT_CLR_PENDING = bit(27)
+
+
+class RAS_GLOBAL_STATUS_LO_t(Register):
+    __slots__ = ()
+    ParityErrCorr = bit(0)
+    ParityErrNonFatal = bit(1)
+    ParityErrFatal = bit(2)
+    ParityErrSerr = bit(3)
+    HPLGWA_NMI = bit(6)
+    HPLGWA_SCI = bit(7)
+    HPLGWA_SMI = bit(8)
+    SW_SMI = bit(9)
+    SW_SCI = bit(10)
+    SW_NMI = bit(11)
+    APML_NMI = bit(12)
+    APML_SyncFld = bit(13)
+    PIN_SyncFld_NMI = bit(14)
+    APML_SyncFld_Private = bit(15)
+
+
+class RAS_GLOBAL_STATUS_HI_t(Register):
+    __slots__ = ()
+    PCIE0PortAErr = bit(0)
+    PCIE0PortBErr = bit(1)
+    PCIE0PortCErr = bit(2)
+    PCIE0PortDErr = bit(3)
+    PCIE0PortEErr = bit(4)
+    PCIE0PortFErr = bit(5)
+    PCIE0PortGErr = bit(6)
+    PCIE0PortHErr = bit(7)
+    PCIE0PortIErr = bit(8)
+    PCIE1PortAErr = bit(9)
+    PCIE1PortBErr = bit(10)
+    PCIE1PortCErr = bit(11)
+    PCIE1PortDErr = bit(12)
+    NBIF1PortAErr = bit(13)
+
+
+class Nbio(RegisterBlock):
+    BIF_BX_PF0_MM_INDEX = reg(0x0000, BIF_BX_PF0_MM_INDEX_t, 0)
+    BIF_BX_PF0_MM_DATA = reg(0x0001, BIF_BX_PF0_MM_DATA_t, 0)
+    BIF_BX_PF0_MM_INDEX_HI = reg(0x0006, BIF_BX_PF0_MM_INDEX_HI_t, 0)
+    BIF_BX0_PCIE_INDEX = reg(0x000c, BIF_BX0_PCIE_INDEX_t, 0)
+    BIF_BX0_PCIE_DATA = reg(0x000d, BIF_BX0_PCIE_DATA_t, 0)
+    BIF_BX0_PCIE_INDEX2 = reg(0x000e, BIF_BX0_PCIE_INDEX2_t, 0)
+    BIF_BX0_PCIE_DATA2 = reg(0x000f, BIF_BX0_PCIE_DATA2_t, 0)
+    BIF_BX0_PCIE_INDEX_HI = reg(0x0010, BIF_BX0_PCIE_INDEX_HI_t, 0)
+    BIF_BX0_PCIE_INDEX2_HI = reg(0x0011, BIF_BX0_PCIE_INDEX2_HI_t, 0)
+    BIF_BX_PF0_RSMU_INDEX = reg(0x0000, BIF_BX_PF0_RSMU_INDEX_t, 1)
+    BIF_BX_PF0_RSMU_DATA = reg(0x0001, BIF_BX_PF0_RSMU_DATA_t, 1)
+    BIF_BX_PF0_RSMU_INDEX_HI = reg(0x0002, BIF_BX_PF0_RSMU_INDEX_HI_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_0 = reg(0x0034, BIF_BX0_SBIOS_SCRATCH_0_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_1 = reg(0x0035, BIF_BX0_SBIOS_SCRATCH_1_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_2 = reg(0x0036, BIF_BX0_SBIOS_SCRATCH_2_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_3 = reg(0x0037, BIF_BX0_SBIOS_SCRATCH_3_t, 1)
+    BIF_BX0_BIOS_SCRATCH_0 = reg(0x0038, BIF_BX0_BIOS_SCRATCH_0_t, 1)
+    BIF_BX0_BIOS_SCRATCH_1 = reg(0x0039, BIF_BX0_BIOS_SCRATCH_1_t, 1)
+    BIF_BX0_BIOS_SCRATCH_2 = reg(0x003a, BIF_BX0_BIOS_SCRATCH_2_t, 1)
+    BIF_BX0_BIOS_SCRATCH_3 = reg(0x003b, BIF_BX0_BIOS_SCRATCH_3_t, 1)
+    BIF_BX0_BIOS_SCRATCH_4 = reg(0x003c, BIF_BX0_BIOS_SCRATCH_4_t, 1)
+    BIF_BX0_BIOS_SCRATCH_5 = reg(0x003d, BIF_BX0_BIOS_SCRATCH_5_t, 1)
+    BIF_BX0_BIOS_SCRATCH_6 = reg(0x003e, BIF_BX0_BIOS_SCRATCH_6_t, 1)
+    BIF_BX0_BIOS_SCRATCH_7 = reg(0x003f, BIF_BX0_BIOS_SCRATCH_7_t, 1)
+    BIF_BX0_BIOS_SCRATCH_8 = reg(0x0040, BIF_BX0_BIOS_SCRATCH_8_t, 1)
+    BIF_BX0_BIOS_SCRATCH_9 = reg(0x0041, BIF_BX0_BIOS_SCRATCH_9_t, 1)
+    BIF_BX0_BIOS_SCRATCH_10 = reg(0x0042, BIF_BX0_BIOS_SCRATCH_10_t, 1)
+    BIF_BX0_BIOS_SCRATCH_11 = reg(0x0043, BIF_BX0_BIOS_SCRATCH_11_t, 1)
+    BIF_BX0_BIOS_SCRATCH_12 = reg(0x0044, BIF_BX0_BIOS_SCRATCH_12_t, 1)
+    BIF_BX0_BIOS_SCRATCH_13 = reg(0x0045, BIF_BX0_BIOS_SCRATCH_13_t, 1)
+    BIF_BX0_BIOS_SCRATCH_14 = reg(0x0046, BIF_BX0_BIOS_SCRATCH_14_t, 1)
+    BIF_BX0_BIOS_SCRATCH_15 = reg(0x0047, BIF_BX0_BIOS_SCRATCH_15_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_0 = reg(0x0080, BIF_BX0_DRIVER_SCRATCH_0_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_1 = reg(0x0081, BIF_BX0_DRIVER_SCRATCH_1_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_2 = reg(0x0082, BIF_BX0_DRIVER_SCRATCH_2_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_3 = reg(0x0083, BIF_BX0_DRIVER_SCRATCH_3_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_4 = reg(0x0084, BIF_BX0_DRIVER_SCRATCH_4_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_5 = reg(0x0085, BIF_BX0_DRIVER_SCRATCH_5_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_6 = reg(0x0086, BIF_BX0_DRIVER_SCRATCH_6_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_7 = reg(0x0087, BIF_BX0_DRIVER_SCRATCH_7_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_8 = reg(0x0088, BIF_BX0_DRIVER_SCRATCH_8_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_9 = reg(0x0089, BIF_BX0_DRIVER_SCRATCH_9_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_10 = reg(0x008a, BIF_BX0_DRIVER_SCRATCH_10_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_11 = reg(0x008b, BIF_BX0_DRIVER_SCRATCH_11_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_12 = reg(0x008c, BIF_BX0_DRIVER_SCRATCH_12_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_13 = reg(0x008d, BIF_BX0_DRIVER_SCRATCH_13_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_14 = reg(0x008e, BIF_BX0_DRIVER_SCRATCH_14_t, 1)
+    BIF_BX0_DRIVER_SCRATCH_15 = reg(0x008f, BIF_BX0_DRIVER_SCRATCH_15_t, 1)
+    BIF_BX0_FW_SCRATCH_0 = reg(0x0090, BIF_BX0_FW_SCRATCH_0_t, 1)
+    BIF_BX0_FW_SCRATCH_1 = reg(0x0091, BIF_BX0_FW_SCRATCH_1_t, 1)
+    BIF_BX0_FW_SCRATCH_2 = reg(0x0092, BIF_BX0_FW_SCRATCH_2_t, 1)
+    BIF_BX0_FW_SCRATCH_3 = reg(0x0093, BIF_BX0_FW_SCRATCH_3_t, 1)
+    BIF_BX0_FW_SCRATCH_4 = reg(0x0094, BIF_BX0_FW_SCRATCH_4_t, 1)
+    BIF_BX0_FW_SCRATCH_5 = reg(0x0095, BIF_BX0_FW_SCRATCH_5_t, 1)
+    BIF_BX0_FW_SCRATCH_6 = reg(0x0096, BIF_BX0_FW_SCRATCH_6_t, 1)
+    BIF_BX0_FW_SCRATCH_7 = reg(0x0097, BIF_BX0_FW_SCRATCH_7_t, 1)
+    BIF_BX0_FW_SCRATCH_8 = reg(0x0098, BIF_BX0_FW_SCRATCH_8_t, 1)
+    BIF_BX0_FW_SCRATCH_9 = reg(0x0099, BIF_BX0_FW_SCRATCH_9_t, 1)
+    BIF_BX0_FW_SCRATCH_10 = reg(0x009a, BIF_BX0_FW_SCRATCH_10_t, 1)
+    BIF_BX0_FW_SCRATCH_11 = reg(0x009b, BIF_BX0_FW_SCRATCH_11_t, 1)
+    BIF_BX0_FW_SCRATCH_12 = reg(0x009c, BIF_BX0_FW_SCRATCH_12_t, 1)
+    BIF_BX0_FW_SCRATCH_13 = reg(0x009d, BIF_BX0_FW_SCRATCH_13_t, 1)
+    BIF_BX0_FW_SCRATCH_14 = reg(0x009e, BIF_BX0_FW_SCRATCH_14_t, 1)
+    BIF_BX0_FW_SCRATCH_15 = reg(0x009f, BIF_BX0_FW_SCRATCH_15_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_4 = reg(0x00a0, BIF_BX0_SBIOS_SCRATCH_4_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_5 = reg(0x00a1, BIF_BX0_SBIOS_SCRATCH_5_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_6 = reg(0x00a2, BIF_BX0_SBIOS_SCRATCH_6_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_7 = reg(0x00a3, BIF_BX0_SBIOS_SCRATCH_7_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_8 = reg(0x00a4, BIF_BX0_SBIOS_SCRATCH_8_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_9 = reg(0x00a5, BIF_BX0_SBIOS_SCRATCH_9_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_10 = reg(0x00a6, BIF_BX0_SBIOS_SCRATCH_10_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_11 = reg(0x00a7, BIF_BX0_SBIOS_SCRATCH_11_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_12 = reg(0x00a8, BIF_BX0_SBIOS_SCRATCH_12_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_13 = reg(0x00a9, BIF_BX0_SBIOS_SCRATCH_13_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_14 = reg(0x00aa, BIF_BX0_SBIOS_SCRATCH_14_t, 1)
+    BIF_BX0_SBIOS_SCRATCH_15 = reg(0x00ab, BIF_BX0_SBIOS_SCRATCH_15_t, 1)
+    RCC_STRAP0_RCC_DEV0_EPF0_STRAP0 = reg(0x0016, RCC_STRAP0_RCC_DEV0_EPF0_STRAP0_t, 2)
+    RCC_DEV0_EPF0_RCC_ERR_LOG = reg(0x0085, RCC_DEV0_EPF0_RCC_ERR_LOG_t, 2)
+    RCC_DEV0_EPF0_RCC_DOORBELL_APER_EN = reg(0x00c0, RCC_DEV0_EPF0_RCC_DOORBELL_APER_EN_t, 2)
+    RCC_DEV0_EPF0_RCC_CONFIG_MEMSIZE = reg(0x00c3, RCC_DEV0_EPF0_RCC_CONFIG_MEMSIZE_t, 2)
+    RCC_DEV0_EPF0_RCC_IOV_FUNC_IDENTIFIER = reg(0x00c5, RCC_DEV0_EPF0_RCC_IOV_FUNC_IDENTIFIER_t, 2)
+    BIF_BX_PF0_BIF_BME_STATUS = reg(0x00eb, BIF_BX_PF0_BIF_BME_STATUS_t, 2)
+    BIF_BX_PF0_BIF_ATOMIC_ERR_LOG = reg(0x00ec, BIF_BX_PF0_BIF_ATOMIC_ERR_LOG_t, 2)
+    BIF_BX0_INTERRUPT_CNTL = reg(0x00f1, BIF_BX0_INTERRUPT_CNTL_t, 2)
+    BIF_BX0_INTERRUPT_CNTL2 = reg(0x00f2, BIF_BX0_INTERRUPT_CNTL2_t, 2)
+    BIF_BX_PF0_DOORBELL_SELFRING_GPA_APER_BASE_HIGH = reg(0x00f3, BIF_BX_PF0_DOORBELL_SELFRING_GPA_APER_BASE_HIGH_t, 2)
+    BIF_BX_PF0_DOORBELL_SELFRING_GPA_APER_BASE_LOW = reg(0x00f4, BIF_BX_PF0_DOORBELL_SELFRING_GPA_APER_BASE_LOW_t, 2)
+    BIF_BX_PF0_DOORBELL_SELFRING_GPA_APER_CNTL = reg(0x00f5, BIF_BX_PF0_DOORBELL_SELFRING_GPA_APER_CNTL_t, 2)
+    BIF_BX0_BIF_DOORBELL_CNTL = reg(0x00fd, BIF_BX0_BIF_DOORBELL_CNTL_t, 2)
+    BIF_BX0_BIF_DOORBELL_INT_CNTL = reg(0x00fe, BIF_BX0_BIF_DOORBELL_INT_CNTL_t, 2)
+    BIF_BX0_BIF_FB_EN = reg(0x0100, BIF_BX0_BIF_FB_EN_t, 2)
+    BIF_BX_PF0_GPU_HDP_FLUSH_REQ = reg(0x0106, BIF_BX_PF0_GPU_HDP_FLUSH_REQ_t, 2)
+    BIF_BX_PF0_GPU_HDP_FLUSH_DONE = reg(0x0107, BIF_BX_PF0_GPU_HDP_FLUSH_DONE_t, 2)
+    BIF_BX0_BACO_CNTL = reg(0x010b, BIF_BX0_BACO_CNTL_t, 2)
+    BIF_BX0_REMAP_HDP_MEM_FLUSH_CNTL = reg(0x012d, BIF_BX0_REMAP_HDP_MEM_FLUSH_CNTL_t, 2)
+    BIF_BX0_REMAP_HDP_REG_FLUSH_CNTL = reg(0x012e, BIF_BX0_REMAP_HDP_REG_FLUSH_CNTL_t, 2)
+    BIF_BX_PF0_PARTITION_MEM_CAP = reg(0x0162, BIF_BX_PF0_PARTITION_MEM_CAP_t, 2)
+    BIF_BX_PF0_PARTITION_COMPUTE_STATUS = reg(0x0163, BIF_BX_PF0_PARTITION_COMPUTE_STATUS_t, 2)
+    BIF_BX_PF0_PARTITION_MEM_STATUS = reg(0x0164, BIF_BX_PF0_PARTITION_MEM_STATUS_t, 2)
+    XCC_DOORBELL_FENCE = reg(0x740c, XCC_DOORBELL_FENCE_t, 5)
+    S2A_DOORBELL_ENTRY_0_CTRL = reg(0x7a80, S2A_DOORBELL_ENTRY_0_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_1_CTRL = reg(0x7a81, S2A_DOORBELL_ENTRY_1_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_2_CTRL = reg(0x7a82, S2A_DOORBELL_ENTRY_2_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_3_CTRL = reg(0x7a83, S2A_DOORBELL_ENTRY_3_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_4_CTRL = reg(0x7a84, S2A_DOORBELL_ENTRY_4_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_5_CTRL = reg(0x7a85, S2A_DOORBELL_ENTRY_5_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_6_CTRL = reg(0x7a86, S2A_DOORBELL_ENTRY_6_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_7_CTRL = reg(0x7a87, S2A_DOORBELL_ENTRY_7_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_8_CTRL = reg(0x7a88, S2A_DOORBELL_ENTRY_8_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_9_CTRL = reg(0x7a89, S2A_DOORBELL_ENTRY_9_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_10_CTRL = reg(0x7a8a, S2A_DOORBELL_ENTRY_10_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_11_CTRL = reg(0x7a8b, S2A_DOORBELL_ENTRY_11_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_12_CTRL = reg(0x7a8c, S2A_DOORBELL_ENTRY_12_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_13_CTRL = reg(0x7a8d, S2A_DOORBELL_ENTRY_13_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_14_CTRL = reg(0x7a8e, S2A_DOORBELL_ENTRY_14_CTRL_t, 5)
+    S2A_DOORBELL_ENTRY_15_CTRL = reg(0x7a8f, S2A_DOORBELL_ENTRY_15_CTRL_t, 5)
+    DOORBELL0_CTRL_ENTRY_0 = reg(0xcd00, DOORBELL0_CTRL_ENTRY_0_t, 8)
+    DOORBELL0_CTRL_ENTRY_1 = reg(0xcd01, DOORBELL0_CTRL_ENTRY_1_t, 8)
+    DOORBELL0_CTRL_ENTRY_2 = reg(0xcd02, DOORBELL0_CTRL_ENTRY_2_t, 8)
+    DOORBELL0_CTRL_ENTRY_3 = reg(0xcd03, DOORBELL0_CTRL_ENTRY_3_t, 8)
+    DOORBELL0_CTRL_ENTRY_4 = reg(0xcd04, DOORBELL0_CTRL_ENTRY_4_t, 8)
+    DOORBELL0_CTRL_ENTRY_5 = reg(0xcd05, DOORBELL0_CTRL_ENTRY_5_t, 8)
+    DOORBELL0_CTRL_ENTRY_6 = reg(0xcd06, DOORBELL0_CTRL_ENTRY_6_t, 8)
+    DOORBELL0_CTRL_ENTRY_7 = reg(0xcd07, DOORBELL0_CTRL_ENTRY_7_t, 8)
+    DOORBELL0_CTRL_ENTRY_8 = reg(0xcd08, DOORBELL0_CTRL_ENTRY_8_t, 8)
+    DOORBELL0_CTRL_ENTRY_9 = reg(0xcd09, DOORBELL0_CTRL_ENTRY_9_t, 8)
+    DOORBELL0_CTRL_ENTRY_10 = reg(0xcd0a, DOORBELL0_CTRL_ENTRY_10_t, 8)
+    DOORBELL0_CTRL_ENTRY_11 = reg(0xcd0b, DOORBELL0_CTRL_ENTRY_11_t, 8)
+    DOORBELL0_CTRL_ENTRY_12 = reg(0xcd0c, DOORBELL0_CTRL_ENTRY_12_t, 8)
+    DOORBELL0_CTRL_ENTRY_13 = reg(0xcd0d, DOORBELL0_CTRL_ENTRY_13_t, 8)
+    DOORBELL0_CTRL_ENTRY_14 = reg(0xcd0e, DOORBELL0_CTRL_ENTRY_14_t, 8)
+    DOORBELL0_CTRL_ENTRY_15 = reg(0xcd0f, DOORBELL0_CTRL_ENTRY_15_t, 8)
+    DOORBELL0_CTRL_ENTRY_16 = reg(0xcd10, DOORBELL0_CTRL_ENTRY_16_t, 8)
+    DOORBELL0_CTRL_ENTRY_17 = reg(0xcd11, DOORBELL0_CTRL_ENTRY_17_t, 8)
+    DOORBELL0_CTRL_ENTRY_18 = reg(0xcd12, DOORBELL0_CTRL_ENTRY_18_t, 8)
+    DOORBELL0_CTRL_ENTRY_19 = reg(0xcd13, DOORBELL0_CTRL_ENTRY_19_t, 8)
+    DOORBELL0_CTRL_ENTRY_20 = reg(0xcd14, DOORBELL0_CTRL_ENTRY_20_t, 8)
+    BIFC_DOORBELL_ACCESS_EN_PF = reg(0xcf6e, BIFC_DOORBELL_ACCESS_EN_PF_t, 8)
+    BIFC_BME_ERR_LOG_LB = reg(0xe806, BIFC_BME_ERR_LOG_LB_t, 8)
+    BIFC_GFX_INT_MONITOR_MASK = reg(0xe8ad, BIFC_GFX_INT_MONITOR_MASK_t, 8)
+    RAS_GLOBAL_STATUS_LO = reg(0xe88008, RAS_GLOBAL_STATUS_LO_t, 8)
+    RAS_GLOBAL_STATUS_HI = reg(0xe88009, RAS_GLOBAL_STATUS_HI_t, 8)
