@@ -10,6 +10,7 @@ from base.errors import WaitTimeout
 
 T = TypeVar("T")
 
+SHORTEST_PAUSE_S = 1e-6
 FIRST_PAUSE_S = 20e-6
 LONGEST_PAUSE_S = 10e-3
 _MAX_CHANGES = 8
@@ -51,7 +52,8 @@ def poll(
                 more += 1
         if elapsed >= timeout_s:
             break
-        clock.sleep(min(pause, max(0.0, timeout_s - elapsed)))
+        # Never less than can be added to a clock: a rest of 1e-17 s would leave time where it is, for ever.
+        clock.sleep(min(pause, max(SHORTEST_PAUSE_S, timeout_s - elapsed)))
         pause = min(pause * 2, longest_pause_s)
     told = ", ".join(f"{when:.3f}s {show(seen)}" for when, seen in changes) + (f" and {more} more" if more else "")
     raise WaitTimeout(
