@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from base.errors import GpumendError
-from base.findings import Finding, ProbeReport, Severity, graver
+from base.findings import Action, Finding, Health, ProbeReport, Severity, graver
 from render.text import Printer, Table, style_of
 
 SCHEMA = 1
@@ -51,7 +52,7 @@ def print_finding(printer: Printer, finding: Finding, indent: str = "  ") -> Non
     rows = (("expected", finding.expected), ("seen", finding.seen), ("where", finding.where), ("next", finding.next))
     for label, text in rows:
         if text:
-            printer.spans((f"{indent}  {label:<9} ", "dim"), (text, ""))
+            printer.labelled(label, text, indent + "  ")
 
 
 def print_findings(printer: Printer, findings: Sequence[Finding], indent: str = "  ") -> None:
@@ -88,6 +89,22 @@ def print_probe(printer: Printer, reports: Sequence[ProbeReport], *, notes: bool
             (f", action {report.action}", ""),
         )
         print_findings(printer, told)
+    printer.line()
+    printer.line(closing_line(reports))
+
+
+def closing_line(reports: Sequence[ProbeReport]) -> str:
+    """`6 of 8 healthy, 2 hung; gravest action: bus-reset (GPU 5)`"""
+    counts = Counter(report.health for report in reports)
+    words = [f"{counts[Health.HEALTHY]} of {len(reports)} healthy"]
+    words += [
+        f"{counts[health]} {health}" for health in reversed(Health) if health != Health.HEALTHY and counts[health]
+    ]
+    gravest = max((report.action for report in reports), key=lambda action: action.rank, default=Action.NONE)
+    if gravest == Action.NONE:
+        return ", ".join(words)
+    who = ", ".join(str(report.index) for report in reports if report.action == gravest)
+    return f"{', '.join(words)}; gravest action: {gravest} (GPU {who})"
 
 
 def findings_table(reports: Sequence[ProbeReport]) -> Table:

@@ -5,8 +5,6 @@ character, no escape sequence, no direction override survives. rich is imported 
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,6 +59,9 @@ class Table:
 
 def csv_text(table: Table) -> str:
     """RFC 4180 with a header line; cells that a spreadsheet would run as a formula are quoted with an apostrophe."""
+    import csv
+    import io
+
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table.columns)
@@ -127,6 +128,21 @@ class Printer:
         for text, style in parts:
             joined.append(clean(text), style=style)
         self.console.print(joined)
+
+    def labelled(self, label: str, text: str, indent: str = "") -> None:
+        """A dim label and its text; on a terminal the text wraps under itself, in a pipe it is never broken."""
+        if not self.fancy:
+            self.out.write(f"{indent}{label:<9} {clean(text)}\n")
+            return
+        from rich.padding import Padding
+        from rich.table import Table as Grid
+        from rich.text import Text
+
+        grid = Grid.grid(padding=(0, 1, 0, 0))
+        grid.add_column(width=9, style="dim")
+        grid.add_column(overflow="fold")
+        grid.add_row(label, Text(clean(text)))
+        self.console.print(Padding(grid, (0, 0, 0, len(indent))), soft_wrap=False)
 
     def table(self, table: Table, indent: str = "") -> None:
         if not self.fancy:

@@ -1,0 +1,114 @@
+"""`model`: the software GPUs, their faults, and the demo."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from commands.common import common_options, emit, settings_of
+from gpumend import list_gpus
+from render.text import Printer, Table
+
+DEMO = "model:mi350x*8?fault=discovery-clobbered@2,bootloader-silent@5"
+
+
+@click.group("model", short_help="Software GPUs to try things on, with faults.")
+def model_group() -> None:
+    """Software GPUs with faults: everything gpumend does can be tried on them."""
+
+
+@model_group.command("list", short_help="The parts that can be modelled.")
+@common_options
+@click.pass_context
+def model_list(context: click.Context) -> int:
+    """List the parts that can be modelled, with an address to try for each."""
+    from gpumend import model_parts
+
+    settings = settings_of(context)
+    parts = model_parts()
+    columns = ("part", "product", "id", "vram_gib", "xcc", "compute_units", "sdma", "address")
+    table = Table(columns, [[part[name] for name in columns] for part in parts])
+    emit(settings, "model list", body={"parts": parts}, table=table, human=lambda printer: printer.table(table))
+    return 0
+
+
+@model_group.command("faults", short_help="The faults a model can be given, and what cures each.")
+@common_options
+@click.pass_context
+def model_faults(context: click.Context) -> int:
+    """List the faults: what each does to the GPU, and what cures it. Use: --on 'model:mi350x*8?fault=NAME[:ARG][@GPU]'."""
+    from gpumend import model_faults as catalogue
+
+    settings = settings_of(context)
+    faults = catalogue()
+    columns = ("fault", "argument", "what it does", "cured by")
+    rows = [
+        (item["name"], item["argument"] or "-", item["summary"], ", ".join(item["cured_by"]) or "never")
+        for item in faults
+    ]
+    table = Table(columns, rows)
+    emit(settings, "model faults", body={"faults": faults}, table=table, human=lambda printer: printer.table(table))
+    return 0
+
+
+@model_group.command("demo", short_help="A sick hive, looked at: the tour in ten seconds.")
+@click.option("--svg", type=click.Path(dir_okay=False, writable=True), help="Also save the screen as an SVG picture.")
+def demo(svg: str | None) -> int:
+    """Look at a modelled hive of eight MI350X with two sick GPUs: list, probe with reasons, discovery diff, what next."""
+    printer = _recorder() if svg else Printer(sys.stdout)
+    _tour(printer)
+    if svg:
+        printer.console.save_svg(svg, title="gpumend: a sick hive, looked at")
+    return 0
+
+
+def _recorder() -> Printer:
+    from rich.console import Console
+
+    return Printer(console=Console(record=True, width=132, highlight=False, soft_wrap=False))
+
+
+def _tour(printer: Printer) -> None:
+    from commands.discovery import print_difference
+    from commands.look import list_rows, list_table
+    from gpumend import probe_gpus, read_discovery
+    from render.reports import print_probe
+
+    found = list_gpus([DEMO])
+    _step(printer, "Eight MI350X in one XGMI hive, modelled: two of them are sick.", f"gpumend --on '{DEMO}' list")
+    printer.table(list_table(list_rows(found)))
+    _step(printer, "What is wrong, why, and what brings it back:", f"gpumend --on '{DEMO}' probe")
+    print_probe(printer, probe_gpus(found))
+    _step(
+        printer,
+        "GPU 2's discovery table beside the one of healthy GPU 0 (same part, per-GPU harvest may differ):",
+        f"gpumend --on '{DEMO}' -g 0,2 discovery diff",
+    )
+    good, bad = (read_discovery(found[index]).blob for index in (0, 2))
+    print_difference(printer, good, bad)
+    printer.line()
+    printer.heading("Next, try:")
+    for command, why in _NEXT:
+        printer.spans(("  ", ""), (command, "cyan"))
+        printer.spans(("      ", ""), (why, "dim"))
+
+
+_NEXT = (
+    ("gpumend probe", "this machine's own GPUs; changes nothing, needs no driver"),
+    ("gpumend --on 'model:mi300x*8?fault=mec-hang@1,xgmi-link-down@6' probe", "another bad night"),
+    ("gpumend model faults", "every fault there is, and what cures it"),
+    ("gpumend --on model:mi350x regs read 'GRBM_STATUS*'", "registers by name, decoded"),
+    ("gpumend discovery validate FILE", "why a discovery table is refused, to the byte"),
+)
+
+
+def _step(printer: Printer, what: str, command: str) -> None:
+    printer.line()
+    printer.heading(what)
+    printer.spans(("$ ", "dim"), (command, "cyan"))
+
+
+def _argument(fault: dict[str, Any]) -> str:
+    return f"{fault['argument']} ({fault['default']})" if fault["argument"] else "-"

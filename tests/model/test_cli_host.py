@@ -1,0 +1,184 @@
+"""The command line on this machine's bus, which is a tree of files here: privilege, power, decoding, drivers, holders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import cli
+import gpumend
+from tests.fakesys import MEM64_PREFETCH, FakeBar, FakeSys, config_space
+
+GPU = "0000:c1:00.0"
+BARS = {
+    0: FakeBar(0x200000000000, 1 << 28, MEM64_PREFETCH),
+    2: FakeBar(0x20F000000000, 1 << 21, MEM64_PREFETCH),
+    5: FakeBar(0xE0000000, 1 << 21),
+}
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSys:
+    made = FakeSys(tmp_path)
+    monkeypatch.setattr(gpumend, "SYS_ROOT", made.root)
+    monkeypatch.setattr(gpumend, "PROC_ROOT", made.proc)
+    monkeypatch.setenv("TMPDIR", str(made.locks))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.delenv("GPUMEND_ON", raising=False)
+    return made
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = cli.run(arguments)
+    told = capsys.readouterr()
+    assert "Traceback" not in told.out + told.err
+    assert "has a defect" not in told.err, told.err
+    return int(code), told.out, told.err
+
+
+def codes(out: str) -> dict[str, str]:
+    """Finding codes of the one GPU in a JSON probe: code to severity."""
+    (gpu,) = json.loads(out)["gpus"]
+    return {item["code"]: item["severity"] for item in gpu["findings"]}
+
+
+def test_list_shows_identity_driver_and_state(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.add_device(GPU, bars=BARS, driver="amdgpu", power_state="D3hot", numa_node=1, iommu_group=7)
+    machine.add_device("0000:01:00.0", vendor=0x8086, device=0x1234)
+    code, out, _ = call(capsys, "list", "--json")
+    assert code == 0
+    (gpu,) = json.loads(out)["gpus"]
+    wanted = {
+        "bdf": GPU,
+        "part": "MI300X",
+        "driver": "amdgpu",
+        "power": "D3hot",
+        "numa": 1,
+        "iommu_group": 7,
+        "bus": "ok",
+    }
+    assert {key: gpu[key] for key in wanted} == wanted
+
+
+def test_list_without_pci_bus_exits_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpumend, "SYS_ROOT", FakeSys(tmp_path, pci=False).root)
+    code, _, err = call(capsys, "list")
+    assert code == 2
+    assert "bus/pci" in err
+    assert "--on 'model:mi350x*8' list" in err
+
+
+def test_list_bus_without_supported_gpu_exits_2(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.add_device("0000:01:00.0", vendor=0x10DE, device=0x2330)
+    code, _, err = call(capsys, "list")
+    assert code == 2
+    assert "MI300" in err
+    assert "--on 'model:mi350x*8' list" in err
+
+
+def test_address_of_another_device_exits_69(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.add_device("0000:01:00.0", vendor=0x10DE, device=0x2330)
+    code, _, err = call(capsys, "--on", "01:00.0", "list")
+    assert (code, "10de:2330" in err) == (69, True)
+    code, _, err = call(capsys, "--on", "0000:02:00.0", "probe")
+    assert (code, "0000:02:00.0" in err) == (69, True)
+
+
+def test_probe_lost_gpu(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.add_device(GPU, bars=BARS, config=b"\xff" * 4096)
+    code, out, _ = call(capsys, "probe", "--json")
+    assert code == 1
+    (gpu,) = json.loads(out)["gpus"]
+    assert (gpu["health"], gpu["action"]) == ("lost", "bus-reset")
+    assert [item for item, severity in codes(out).items() if severity != "note"] == ["pci.lost"]
+
+
+@pytest.mark.parametrize("state", ["D3hot", "D3cold"])
+def test_probe_sleeping_gpu_is_not_woken_and_not_called_healthy(
+    machine: FakeSys, capsys: pytest.CaptureFixture[str], state: str
+) -> None:
+    made = machine.add_device(GPU, bars=BARS, power_state=state)
+    before = {path: path.read_bytes()[:4096] for path in made.path.iterdir() if path.is_file()}
+    code, out, _ = call(capsys, "probe", "--json")
+    assert code == 2
+    assert "pci.power" in codes(out)
+    assert {path: path.read_bytes()[:4096] for path in made.path.iterdir() if path.is_file()} == before
+
+
+def test_probe_memory_decoding_off_says_so(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.add_device(GPU, bars=BARS, config=config_space(command=0x0400))
+    code, out, _ = call(capsys, "probe", "--json")
+    assert code in (1, 2)
+    assert "pci.memory-off" in codes(out)
+    assert json.loads(out)["gpus"][0]["facts"]["pci"]["memory_enabled"] is False
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_probe_without_privilege_reports_the_rest(
+    machine: FakeSys, capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    machine.add_device(GPU, bars=BARS, config=config_space(size=size))
+    code, out, _ = call(capsys, "probe", "--json")
+    assert code in (1, 2)
+    (gpu,) = json.loads(out)["gpus"]
+    assert gpu["health"] != "healthy"
+    assert gpu["facts"]["pci"]["config_bytes"] == size
+    assert gpu["facts"]["pci"]["aer"] is None
+
+
+def test_strings_of_the_machine_are_escaped(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.add_device(GPU, bars=BARS, driver="a\x1b[31m\x9b2J")
+    machine.add_process(77, "evil\x1b]0;x\x07", fds=[f"/sys/bus/pci/devices/{GPU}/resource0"])
+    for arguments in (("list",), ("probe", "--notes"), ("unbind", "--dry-run")):
+        _, out, err = call(capsys, *arguments)
+        assert not {"\x1b", "\x9b", "\x07"} & set(out + err)
+
+
+def test_unbind_dry_run_shows_the_writes_and_makes_none(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.add_device(GPU, bars=BARS, driver="amdgpu")
+    code, out, _ = call(capsys, "unbind", "--dry-run")
+    assert code == 0
+    assert f"echo {GPU} > {machine.root}/bus/pci/drivers/amdgpu/unbind" in out
+    assert (machine.root / "bus/pci/drivers/amdgpu/unbind").read_text() == ""
+
+
+def test_unbind_dry_run_of_a_held_gpu_says_that_it_would_be_refused(
+    machine: FakeSys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.add_device(GPU, bars=BARS, driver="amdgpu", drm=["renderD128"])
+    machine.add_process(4711, "python3", fds=["/dev/dri/renderD128"])
+    code, out, _ = call(capsys, "unbind", "--dry-run")
+    assert code == 3
+    assert "4711" in out
+
+
+def test_unbind_with_nobody_to_ask_is_refused(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.add_device(GPU, bars=BARS, driver="amdgpu")
+    code, _, err = call(capsys, "unbind")
+    assert code == 3
+    assert "--yes" in err
+    assert (machine.root / "bus/pci/drivers/amdgpu/unbind").read_text() == ""
+
+
+def test_bind_that_does_not_take_is_a_failure_not_a_success(
+    machine: FakeSys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.add_device(GPU, bars=BARS)
+    machine.add_driver("vfio-pci")
+    code, out, _ = call(capsys, "bind", "vfio-pci", "--yes", "--despite-holders")
+    assert code == 1
+    assert "driver none" in out
+
+
+def test_bind_of_a_model_is_refused_as_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "--on", "model:mi350x", "bind", "amdgpu", "--yes")
+    assert code == 64
+    assert "PCI bus" in err
+
+
+def test_bind_without_any_gpu_exits_69(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "bind", "amdgpu", "--yes")[0] == 69
