@@ -105,18 +105,17 @@ def _discovery_clobbered(gpu: ModelGpu, size: int) -> None:
     gpu.vram.write(gpu.table_offset, tensor(size & ~3))
 
 
-def _table_size(gpu: ModelGpu) -> int:
-    from gpumodel.chips import discovery_table
-
-    return len(discovery_table(gpu.chip, gpu.index, gpu.hive.nodes))
+def _fill_end(gpu: ModelGpu, byte: int) -> None:
+    """The table and all behind it: a dead path to VRAM or cleared memory does not stop at the table's end."""
+    gpu.vram.write(gpu.table_offset, bytes((byte,)) * (gpu.chip.vram_size - gpu.table_offset))
 
 
 def _discovery_zeros(gpu: ModelGpu, value: int) -> None:
-    gpu.vram.write(gpu.table_offset, bytes(_table_size(gpu)))
+    _fill_end(gpu, 0x00)
 
 
 def _discovery_ones(gpu: ModelGpu, value: int) -> None:
-    gpu.vram.write(gpu.table_offset, b"\xff" * _table_size(gpu))
+    _fill_end(gpu, 0xFF)
 
 
 def _discovery_bitflip(gpu: ModelGpu, bit: int) -> None:
@@ -262,7 +261,7 @@ _FAULTS = (
     Fault(
         "discovery-zeros",
         "the discovery table is not there: zeros",
-        "the table in VRAM is zeros (amd-discovery.md section 9: cleared, or memory not trained)",
+        "the last 64 KiB of VRAM are zeros (amd-discovery.md section 9: cleared, or memory not trained)",
         "the signature reads 0",
         _FIRMWARE_BOOTS,
         _discovery_zeros,
@@ -270,7 +269,7 @@ _FAULTS = (
     Fault(
         "discovery-ones",
         "the discovery table is not there: all ones",
-        "the table in VRAM is all ones (amd-discovery.md section 9: VRAM path dead)",
+        "the last 64 KiB of VRAM read all ones (amd-discovery.md section 9: VRAM path dead)",
         "the signature reads 0xffffffff, registers answer",
         _FIRMWARE_BOOTS,
         _discovery_ones,

@@ -238,7 +238,9 @@ def _report(run: _Running, gpu: Seen) -> ProbeReport:
     if run.broken is not None:
         findings.append(run.broken)
     if run.progress.unanswered:
-        findings.append(unanswered_finding(run.progress.unanswered, gpu.bdf))
+        # Beside a cause that is known, what it hides is not a finding of its own: it cannot make the verdict worse.
+        explained = any(finding.severity.rank >= Severity.ERROR.rank for finding in findings)
+        findings.append(unanswered_finding(run.progress.unanswered, gpu.bdf, explained=explained))
     health, action = verdict(findings, in_hive=gpu.in_hive)
     facts: Mapping[str, object] = {
         **gpu.facts,

@@ -160,8 +160,10 @@ def reason_of(error: GpumendError) -> str:
     return " ".join(told.split())
 
 
-def unanswered_finding(unanswered: list[Unanswered] | tuple[Unanswered, ...], where: str) -> Finding:
-    """All unanswered questions as one finding of severity unknown, grouped by reason."""
+def unanswered_finding(
+    unanswered: list[Unanswered] | tuple[Unanswered, ...], where: str, *, explained: bool = False
+) -> Finding:
+    """All unanswered questions as one finding, grouped by reason: severity unknown, a note when an error explains it."""
     groups: dict[str, list[str]] = {}
     for item in unanswered:
         groups.setdefault(item.reason, []).append(item.question)
@@ -169,7 +171,7 @@ def unanswered_finding(unanswered: list[Unanswered] | tuple[Unanswered, ...], wh
     count = len({item.question for item in unanswered})
     return Finding(
         UNANSWERED,
-        Severity.UNKNOWN,
+        Severity.NOTE if explained else Severity.UNKNOWN,
         f"{count} question{'s' if count != 1 else ''} could not be asked",
         expected="every question answered",
         seen="; ".join(told),

@@ -30,6 +30,7 @@ TABLE: dict[str, Rule] = {
     "pci.lost": _rule(Health.LOST, Action.BUS_RESET),
     "pci.bar-dead": _rule(Health.HUNG, Action.RESTORE_CONFIG),
     "pci.memory-off": _rule(Health.HUNG, Action.RESTORE_CONFIG),
+    "pci.config.capabilities": _rule(Health.DEGRADED, Action.RESTORE_CONFIG),
     "pci.link": _rule(Health.DEGRADED, Action.NONE),
     "pci.aer": _rule(Health.DEGRADED, Action.NONE),
     "amd.discovery.signature": _rule(Health.HUNG, Action.HIVE_RESET, Action.MODE1),

@@ -3,7 +3,8 @@
 Source: gfxhub_v1_2.c (XGMI_LFB_CNTL: node and highest node; 0 means that XGMI is off), amdgpu_xgmi.c
 xgmi_v6_4_get_link_status (one state word per link at fixed SMN addresses, two links per AID; low byte 0x81 active, 0xD1
 disabled, else not trained), amdgpu_xgmi_get_ext_link (which port of the package a link is). All GPUs of a hive are linked
-with each other, so a hive of n needs n - 1 active links on each; links that it does not need are disabled."""
+with each other, so a hive of n needs n - 1 active links on each; links that it does not need are disabled. The kernel
+asks links of hives only; we also ask those of a GPU that is alone, where a link that tries and fails shows."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ from probe import blocks
 from probe.session import Session
 from probe.watch import Suspect
 from registers.amd_smn import (
-    XGMI_LINK_OF_PORT,
     XGMI_PCS_STATE_HIST1,
     XGMI_PCS_STATE_HIST1_6_4_1,
+    XGMI_PORT_OF_LINK,
     XGMI_STATE_ACTIVE,
     XGMI_STATE_DISABLED,
 )
@@ -26,12 +27,17 @@ SMN_STATE: dict[tuple[int, int, int], tuple[int, int]] = {
     (6, 4, 1): XGMI_PCS_STATE_HIST1_6_4_1,
 }
 BY_ARCH = {"gfx942": (6, 4, 0), "gfx950": (6, 4, 1)}
-PORTS = XGMI_LINK_OF_PORT  # indexed by link, as amdgpu_xgmi_get_ext_link does
+PORTS = XGMI_PORT_OF_LINK  # indexed by link, as amdgpu_xgmi_get_ext_link does
 MAX_NODES = 8
 LINKS_QUESTION = "XGMI links"
 NEXT_LINK = (
     "leave it running and record it; traffic to the GPU at the other end is slow or stands. When the hive can be "
     "stopped: reset the hive with mode1, all GPUs together, which trains the links again; if it stays: cable or board"
+)
+
+NEXT_ALONE = (
+    "record it. The GPU itself says that it is in no hive; if it should be in one, its links never came up: reset all "
+    "members together with mode1, which trains the links again; if it stays: cable or board"
 )
 
 
@@ -40,13 +46,19 @@ def ask(session: Session) -> None:
     facts = empty_facts()
     session.facts["xgmi"] = facts
     session.attempt("hive membership", lambda: _membership(session, facts))
-    if facts["nodes"] is None or facts["nodes"] < 2:
+    if facts["nodes"] is None or (facts["nodes"] < 2 and not _has_links(session)):
         return
     version = BY_ARCH[session.part.arch]
     if session.ip_map is not None and session.ip_map.version_of("XGMI") in SMN_STATE:
         version = session.ip_map.version_of("XGMI")
     state = _Links(session, facts, SMN_STATE[version])
     session.attempt(LINKS_QUESTION, lambda: _links(session, state))
+
+
+def _has_links(session: Session) -> bool:
+    """Whether a GPU that is in no hive has links to ask about: only where its own table names them. A card without XGMI
+    may not answer at such an address at all."""
+    return session.ip_map is not None and bool(session.ip_map.find("XGMI"))
 
 
 def empty_facts() -> dict[str, Any]:
@@ -114,6 +126,11 @@ class _Links:
         active = sum(row["state"] == "active" for row in rows)
         unread = sum(row["state"] is None for row in rows)
         self.bad = [row for row in rows if row["state"] == "inactive"]
+        if self.facts["nodes"] < 2:
+            # Out of a hive nobody says which links should be up. One that is neither off nor up tries and fails;
+            # a word of 0 says nothing.
+            self.bad = [row for row in self.bad if row["word"]]
+            return not self.bad
         # With all links read, too few active ones mean that a disabled one should be up; which one, nobody can tell.
         if self.session.ip_map is not None and self.facts["nodes"] - 1 > active + unread + len(self.bad):
             self.bad += [row for row in rows if row["state"] == "disabled"]
@@ -146,18 +163,24 @@ def link_finding(bad: list[dict[str, Any]], facts: dict[str, Any], where: str, w
     active = sum(row["state"] == "active" for row in facts["links"])
     words = ", ".join(_shown(row) for row in bad)
     watched = "" if watched_s is None else f", unchanged for {watched_s:.1f} s"
-    summary = f"XGMI: {active} of {needed} links active"
+    summary = f"XGMI: {active} of {needed} links active" if needed else f"XGMI: {len(bad)} links are down"
     if len(bad) == 1:
         summary = f"XGMI link {bad[0]['link']} (AID {bad[0]['aid']}, port {bad[0]['port']}) is down"
     return Finding(
         "amd.xgmi.link",
         Severity.WARNING,
         summary,
-        expected=f"{needed} active links (state 0x81) in a hive of {facts['nodes']}, none inactive",
+        expected=_expected(needed, facts["nodes"]),
         seen=f"{active} active; not active: {words}{watched}",
         where=where,
-        next=NEXT_LINK,
+        next=NEXT_LINK if needed else NEXT_ALONE,
     )
+
+
+def _expected(needed: int, nodes: int) -> str:
+    if not needed:
+        return "every link active (state 0x81) or disabled (0xd1)"
+    return f"{needed} active links (state 0x81) in a hive of {nodes}, none inactive"
 
 
 def _shown(row: dict[str, Any]) -> str:

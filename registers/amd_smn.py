@@ -37,7 +37,16 @@ PCIE_LC_SPEED_CNTL: Final = 0x1A340290
 # XGMI: two links of every AID, the second 0x100000 above the first (6.4.0; for the state of 6.4.1 see below)
 XGMI_LINK_STRIDE: Final = 0x100000
 XGMI_LINKS_PER_AID: Final = 2
-XGMI_LINK_OF_PORT: Final = (0, 3, 1, 2, 7, 6, 4, 5)  # amdgpu_xgmi.c: global link number by port
+XGMI_PORT_OF_LINK: Final = (
+    0,
+    3,
+    1,
+    2,
+    7,
+    6,
+    4,
+    5,
+)  # amdgpu_xgmi.c, amdgpu_xgmi_get_ext_link: port of the package by link number
 XGMI_PCS_STATE_HIST1: Final = (0x11A00070, 0x11B00070)  # XGMI 6.4.0
 XGMI_PCS_STATE_HIST1_6_4_1: Final = (0x12100070, 0x11B00070)
 XGMI_STATE_ACTIVE: Final = 0x81  # low byte of PCS_STATE_HIST1: LS0

@@ -91,10 +91,9 @@ def test_discovery_clobbered_foreign_floats_from_the_signature_on() -> None:
     assert table(with_fault("discovery-clobbered:64"))[60:68] == tensor(64)[60:] + healthy_table()[64:68]
 
 
-def test_discovery_zeros_and_ones_fill_the_table() -> None:
-    size = len(healthy_table().rstrip(b"\0"))
+def test_discovery_zeros_and_ones_fill_the_end_of_vram() -> None:
     assert not any(table(with_fault("discovery-zeros")))
-    assert table(with_fault("discovery-ones"))[:size] == b"\xff" * size
+    assert set(table(with_fault("discovery-ones"))) == {0xFF}
 
 
 @pytest.mark.parametrize(("argument", "bit"), [("", 0x200 * 8 + 3), (":0", 0), (":16511", 16511)])

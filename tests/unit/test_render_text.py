@@ -30,7 +30,7 @@ def report(**changes: object) -> ProbeReport:
         "health": Health.HUNG, "action": Action.HIVE_RESET,
         "findings": (
             Finding("amd.note", Severity.NOTE, "a note"),
-            Finding("amd.discovery.signature", Severity.FATAL, "discovery table overwritten", "0x28211407", EVIL, "VRAM", "reset"),
+            Finding("amd.discovery.signature", Severity.FATAL, "overwritten", "0x28211407", EVIL, "VRAM", "reset"),
         ),
     }  # fmt: skip
     return ProbeReport(**{**values, **changes})  # type: ignore[arg-type]
@@ -109,7 +109,7 @@ def test_document_is_json_without_control_characters() -> None:
     assert parsed["schema"] == 1
     assert parsed["gpus"][0]["findings"][1]["seen"] == EVIL
     assert parsed["blob"] == "01ff"
-    assert not any(ord(char) < 0x20 and char != "\n" or char == "\x7f" for char in text)
+    assert not any((ord(char) < 0x20 and char != "\n") or char == "\x7f" for char in text)
 
 
 def test_document_unknown_type_is_a_defect_not_a_guess() -> None:
