@@ -1,16 +1,17 @@
 # The two commands: `make demo` and `make test`. Everything is put into .venv and .cache, both ignored by git.
 PYTHON ?= python3
+SEED   ?= 0
 VENV   := .venv
 BIN    := $(VENV)/bin
 CODE   := base pcibus registers firmware gpumodel amdriver probe render commands tools bench tests gpumend.py cli.py
 
-.PHONY: demo test lint pytest fuzz bench firmware regs regs-check picture clean help
+.PHONY: demo test lint pytest fuzz fuzz-short bench firmware regs regs-check picture clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      a modelled hive with two sick GPUs, looked at"
-	@echo "make test      ruff, mypy, pytest (fast tests)"
-	@echo "make fuzz      200,000 mutations of every parser"
+	@echo "make test      ruff, mypy, 20 s of fuzzing, pytest (fast tests)"
+	@echo "make fuzz      200,000 mutations of every parser (SEED=n for others)"
 	@echo "make bench     ratios against the interpreter's own floor, peers' figures beside"
 	@echo "make firmware  fetch AMD's firmware files from Debian into .cache/ (tests use them)"
 	@echo "make regs      generate registers/amd and registers/data again from the kernel's headers"
@@ -19,7 +20,7 @@ help:
 demo: $(VENV)/.demo
 	@$(BIN)/gpumend model demo
 
-test: lint pytest
+test: lint fuzz-short pytest
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check $(CODE)
@@ -30,8 +31,12 @@ pytest: $(VENV)/.test
 	$(BIN)/pytest -n auto
 
 fuzz: $(VENV)/.test firmware
-	$(BIN)/python -m tests.fuzz.fuzz_discovery --count 200000
-	$(BIN)/python -m tests.fuzz.fuzz_firmware --count 200000
+	$(BIN)/python -m tests.fuzz.fuzz_discovery --count 200000 --seed $(SEED)
+	$(BIN)/python -m tests.fuzz.fuzz_firmware --count 200000 --seed $(SEED)
+
+fuzz-short: $(VENV)/.test
+	@$(BIN)/python -m tests.fuzz.fuzz_discovery --seconds 20 --seed $(SEED) & first=$$!; \
+	$(BIN)/python -m tests.fuzz.fuzz_firmware --seconds 20 --seed $(SEED) && wait $$first
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
