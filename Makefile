@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CODE   := base pcibus registers firmware gpumodel amdriver probe render commands tools bench tests gpumend.py cli.py
 
-.PHONY: demo test lint pytest fuzz fuzz-short bench firmware regs regs-check picture clean help
+.PHONY: demo test lint pytest fuzz fuzz-short bench firmware source regs regs-check picture clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -14,7 +14,9 @@ help:
 	@echo "make fuzz      200,000 mutations of every parser (SEED=n for others)"
 	@echo "make bench     ratios against the interpreter's own floor, peers' figures beside"
 	@echo "make firmware  fetch AMD's firmware files from Debian into .cache/ (tests use them)"
+	@echo "make source    fetch the kernel source that the register tables come from into .cache/"
 	@echo "make regs      generate registers/amd and registers/data again from the kernel's headers"
+	@echo "make regs-check  are the committed tables what that source gives"
 	@echo "make clean     remove .venv, .cache and what tools leave behind"
 
 demo: $(VENV)/.demo
@@ -44,13 +46,14 @@ bench: $(VENV)/.test
 firmware: $(VENV)/.demo
 	$(BIN)/python tools/get_firmware.py
 
-regs: $(VENV)/.test
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+source: $(VENV)/.demo
 	$(BIN)/python tools/debian_source.py
+
+regs: $(VENV)/.dev source
 	$(BIN)/python tools/gen_structs.py
 	$(BIN)/python tools/gen_registers.py
 
-regs-check: $(VENV)/.test
+regs-check: $(VENV)/.dev
 	$(BIN)/python tools/gen_structs.py --check
 	$(BIN)/python tools/gen_registers.py --check
 
@@ -67,6 +70,10 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[test,dev]'
 	@touch $@
 
 clean:
