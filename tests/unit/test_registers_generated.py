@@ -178,7 +178,7 @@ def test_class_text_with_two_fields_of_one_name_is_refused() -> None:
 def test_typed_registers_of_known_places_match_the_kernel_sources_literals() -> None:
     assert (gc_9_4_3.Gc.CP_HQD_ACTIVE.offset, gc_9_4_3.Gc.CP_HQD_ACTIVE.seg) == (0x1247, 0)
     assert gc_9_4_3.GRBM_STATUS_t.FIELDS["GUI_ACTIVE"].lsb == 31
-    assert gc_9_4_3.Gc.VM_CONTEXT3_CNTL.kind is gc_9_4_3.VM_CONTEXTn_CNTL_t
+    assert gc_9_4_3.Gc.VM_CONTEXT1_CNTL.kind is gc_9_4_3.VM_CONTEXTn_CNTL_t
 
 
 def test_fixed_registers_need_no_bases() -> None:
