@@ -27,6 +27,7 @@ from pcibus.transport import Can, FunctionInfo, Transport
 if TYPE_CHECKING:
     from amdriver.discovery import Validation
     from amdriver.discovery_diff import Difference
+    from amdriver.discovery_locate import Located
     from amdriver.ip_map import IpInstance, IpMap
     from amdriver.parts import Part
     from amdriver.regs import Reading
@@ -109,7 +110,7 @@ def _matching(found: list[Gpu], name: str) -> list[Gpu]:
     elif bdf is not None:
         hits = [gpu for gpu in found if gpu.bdf == bdf]
     elif re.match(r"GPU-[0-9a-f]{16}\Z", name, re.IGNORECASE):
-        hits = [gpu for gpu in found if uuid(gpu) == "GPU-" + name[4:].lower()]
+        hits = [gpu for gpu in found if uuid_of(serial_of(gpu)) == "GPU-" + name[4:].lower()]
     else:
         raise UsageError(
             f"selecting GPU {name!r}", expected="an index, a BDF (0000:c1:00.0), GPU-<16 hex digits> or all"
@@ -124,13 +125,15 @@ def serial_of(gpu: Gpu) -> int | None:
     """The PCI Device Serial Number; None where the GPU has none or cannot be asked."""
     from pcibus.config import serial_number
 
-    return serial_number(gpu.transport)
+    try:
+        return _bounded(gpu, partial(serial_number, gpu.transport), f"reading config space of {gpu.bdf}")
+    except GpumendError:
+        return None
 
 
-def uuid(gpu: Gpu) -> str | None:
+def uuid_of(serial: int | None) -> str | None:
     """GPU-<serial>; None where the GPU shows no serial number."""
-    number = serial_of(gpu)
-    return None if number is None else f"GPU-{number:016x}"
+    return None if serial is None else f"GPU-{serial:016x}"
 
 
 def _at(address: str, clock: Clock | None, sys_root: Path) -> list[Gpu]:
@@ -265,10 +268,10 @@ def bus_states(found: Sequence[Gpu]) -> list[tuple[str, str | None]]:
 
 
 def _bus_state(gpu: Gpu) -> tuple[str, str | None]:
-    from pcibus.config import is_lost
+    from pcibus.config import is_lost, serial_number
 
     try:
-        return ("lost", None) if is_lost(gpu.transport) else ("ok", uuid(gpu))
+        return ("lost", None) if is_lost(gpu.transport) else ("ok", uuid_of(serial_number(gpu.transport)))
     except (GpumendError, OSError):
         return "unknown", None
 
@@ -395,30 +398,31 @@ def _bounded(gpu: Gpu, work: Callable[[], T], doing: str) -> T:
 
 def read_discovery(gpu: Gpu) -> Discovery:
     """Read and validate a GPU's discovery table; compares it with the saved good copy when there is one."""
-    return _bounded(gpu, lambda: _read_discovery(gpu), f"reading the discovery table of {gpu.bdf}")
-
-
-def _read_discovery(gpu: Gpu) -> Discovery:
-    from amdriver.access import Access
     from amdriver.discovery import validate
-    from amdriver.discovery_locate import from_debugfs, locate
-    from pcibus.config import why_all_ones
 
+    # Only bytes and findings come back from the child: what they mean is worked out here.
+    located, is_copy = _bounded(gpu, partial(_locate, gpu), f"reading the discovery table of {gpu.bdf}")
     name = gpu_name(gpu)
-    doubts = tuple(why_all_ones(gpu.transport))
-    if doubts:  # MMIO would read all ones, or must not be touched: nothing that it says could be believed
-        return Discovery(name, "", b"", doubts)
-    located = locate(Access(look(gpu)), gpu.clock, part=gpu.part)
-    is_copy = False
-    if not located.blob and gpu.info.driver == "amdgpu":
-        copy = from_debugfs(gpu.bdf, SYS_ROOT / "kernel/debug/dri")
-        located, is_copy = (copy, True) if copy else (located, False)
     if not located.blob:
         return Discovery(name, located.source, b"", located.findings)
     golden, doubt = _golden(gpu)
     checked = validate(located.blob, golden=golden, vram_size_bytes=located.vram_size_bytes, driver_copy=is_copy)
     findings = (*located.findings, *checked.findings, *doubt)
     return Discovery(name, located.source, located.blob, findings, checked)
+
+
+def _locate(gpu: Gpu) -> tuple[Located, bool]:
+    """The table's bytes, and whether they are only the bound driver's copy."""
+    from amdriver.access import Access
+    from amdriver.discovery_locate import Located, from_debugfs, locate
+    from pcibus.config import why_all_ones
+
+    doubts = tuple(why_all_ones(gpu.transport))
+    if doubts:  # MMIO would read all ones, or must not be touched: nothing that it says could be believed
+        return Located(b"", None, "", doubts), False
+    located = locate(Access(look(gpu)), gpu.clock, part=gpu.part)
+    copy = from_debugfs(gpu.bdf, SYS_ROOT / "kernel/debug/dri") if gpu.info.driver == "amdgpu" else None
+    return (copy, True) if copy and not located.blob else (located, False)
 
 
 def gpu_name(gpu: Gpu) -> str:
@@ -521,13 +525,17 @@ def look(gpu: Gpu) -> Transport:
 
 
 def read_registers(gpu: Gpu, names: Sequence[str]) -> list[Reading]:
-    """Registers by name or glob, every instance, decoded. Raises Undecided when discovery does not say where they lie."""
+    """Registers by name or glob, every instance. Raises Undecided when discovery does not say where they lie."""
     from amdriver.access import Access
     from amdriver.regs import read_registers as read
 
     ip_map = read_discovery(gpu).require_ip_map()
-    access = Access(look(gpu))
-    return [reading for name in names for reading in read(access, ip_map, name)]
+
+    def work() -> list[Reading]:
+        access = Access(look(gpu))
+        return [reading for name in names for reading in read(access, ip_map, name)]
+
+    return _bounded(gpu, work, f"reading registers of {gpu.bdf}")
 
 
 def registers_named(name: str) -> list[Entry]:

@@ -53,15 +53,22 @@ _BANKED = re.compile(r"(CP_(HQD|MQD)_|SH_MEM_|SQ_SHADER_T[BM]A)")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One register of one instance. `value` None: not read, `note` says why; with a value, what to bear in mind.
+    """One register of one instance. `raw` None: not read, `note` says why; with a value, what to bear in mind.
 
-    `address` is a dword address (of AID `aid` where that is not 0), None where the header publishes none."""
+    `address` is a dword address (of AID `aid` where that is not 0), None where the header publishes none. Plain data: it
+    can come from a child process."""
 
     name: str
-    address: int | None
-    aid: int
-    value: Register | None
+    entry: Entry
+    address: int | None = None
+    aid: int = 0
+    raw: int | None = None
     note: str = ""
+
+    @property
+    def value(self) -> Register | None:
+        """The value with its fields by name; None when it was not read."""
+        return None if self.raw is None else self.entry.decode(self.raw)
 
 
 def read_registers(access: Access, ip_map: IpMap, glob: str) -> list[Reading]:
@@ -134,7 +141,7 @@ class _Reader:
         name = f"{ip.label}.{entry.name}"
         why = self._why_not(entry, ip)
         if why:
-            return Reading(name, None, 0, None, why)
+            return Reading(name, entry, note=why)
         assert entry.offset_dwords is not None and entry.seg is not None, "checked by _why_not"
         address = ip.bases[entry.seg] + entry.offset_dwords
         aid = ip.instance if ip.name in _BY_AID else 0
@@ -142,8 +149,8 @@ class _Reader:
         try:
             value = bus.read(address)
         except Refused as error:
-            return Reading(name, address, aid, None, f"not read: {error.seen or error.doing}")
-        return Reading(name, address, aid, entry.decode(value), self._remark(entry, ip, value))
+            return Reading(name, entry, address, aid, note=f"not read: {error.seen or error.doing}")
+        return Reading(name, entry, address, aid, value, self._remark(entry, ip, value))
 
     def _why_not(self, entry: Entry, ip: IpInstance) -> str:
         if ip.harvested:

@@ -182,3 +182,65 @@ def test_bind_of_a_model_is_refused_as_wrong_use(capsys: pytest.CaptureFixture[s
 
 def test_bind_without_any_gpu_exits_69(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(capsys, "bind", "amdgpu", "--yes")[0] == 69
+
+
+VRAM_BYTES = 192 << 30
+
+
+@pytest.fixture
+def booted(machine: FakeSys) -> FakeSys:
+    """A GPU whose BARs are files that hold what a modelled MI300X shows: registers that answer, and a real table."""
+    from gpumodel import open_models
+
+    (model,) = open_models("mi300x")
+    bars = {**BARS, 0: FakeBar(0x200000000000, VRAM_BYTES, MEM64_PREFETCH), 5: FakeBar(0xE0000000, 1 << 21)}
+    made = machine.add_device(GPU, bars=bars)
+    with (made.path / "resource5").open("r+b") as registers:
+        for offset in (0x378C, 0x58184, 0x5818C, 0x58244):
+            registers.seek(offset)
+            registers.write(model.read32(5, offset).to_bytes(4, "little"))
+    with (made.path / "resource0").open("r+b") as vram:
+        vram.seek(VRAM_BYTES - 0x10000)
+        vram.write(model.read_block(0, VRAM_BYTES - 0x10000, 0x2800))
+    return machine
+
+
+def test_discovery_of_a_gpu_on_the_bus_is_read_in_a_child_and_comes_back_whole(
+    booted: FakeSys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = call(capsys, "discovery", "show", "--json")
+    assert code == 0, err
+    (gpu,) = json.loads(out)["gpus"]
+    assert gpu["trusted"] is True
+    assert sum(ip["name"] == "GC" for ip in gpu["ips"]) == 8
+    assert gpu["gc"]["wave_size"] == 64
+    assert call(capsys, "discovery", "validate")[0] == 0
+
+
+def test_discovery_save_then_damage_on_the_bus_is_compared(booted: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "discovery", "save")[0] == 0
+    assert call(capsys, "discovery", "diff")[0] == 0
+    with (booted.device(GPU).path / "resource0").open("r+b") as vram:
+        vram.seek(VRAM_BYTES - 0x10000)
+        vram.write(b"\x80\x3f\x00\x00" * 100)
+    code, out, _ = call(capsys, "discovery", "diff")
+    assert code == 1
+    assert "0x0000" in out
+    code, out, _ = call(capsys, "discovery", "validate")
+    assert code == 1
+    assert "bytes differ" in out
+
+
+def test_regs_read_of_a_gpu_on_the_bus(booted: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, "regs", "read", "MP0_SMN_C2PMSG_35[0]", "GRBM_STATUS[0]")
+    assert code == 0, err
+    assert "MP0[0].MP0_SMN_C2PMSG_35" in out
+
+
+def test_probe_of_a_gpu_on_the_bus_reads_its_table(booted: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "probe", "--json")
+    assert code in (1, 2)
+    (gpu,) = json.loads(out)["gpus"]
+    assert gpu["facts"]["memory_mib"] == VRAM_BYTES >> 20
+    assert gpu["facts"]["discovery"]["xcc"] == 8
+    assert gpu["health"] != "healthy"
