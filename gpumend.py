@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from base.clock import Clock, RealClock, VirtualClock
+from base.clock import Clock, Outcome, RealClock, VirtualClock
 from base.errors import GpumendError, InvalidData, Unavailable, Undecided, UsageError
 from base.findings import Finding, ProbeReport, Severity, graver
 from base.version import VERSION
@@ -125,10 +125,7 @@ def serial_of(gpu: Gpu) -> int | None:
     """The PCI Device Serial Number; None where the GPU has none or cannot be asked."""
     from pcibus.config import serial_number
 
-    try:
-        return _bounded(gpu, partial(serial_number, gpu.transport), f"reading config space of {gpu.bdf}")
-    except GpumendError:
-        return None
+    return _looks([gpu], [partial(serial_number, gpu.transport)], "reading config space")[0].value
 
 
 def uuid_of(serial: int | None) -> str | None:
@@ -230,6 +227,7 @@ def probe(
 
 def probe_gpus(found: Sequence[Gpu], *, sys_root: Path | None = None) -> list[ProbeReport]:
     """Probe GPUs that `list_gpus` found, side by side."""
+    from amdriver.discovery_store import load
     from probe.run import Target, probe_all
 
     sys_root = sys_root or SYS_ROOT
@@ -237,43 +235,23 @@ def probe_gpus(found: Sequence[Gpu], *, sys_root: Path | None = None) -> list[Pr
     for clock in {id(gpu.clock): gpu.clock for gpu in found}.values():
         group = [gpu for gpu in found if gpu.clock is clock]
         targets = [Target(index=gpu.index, transport=gpu.transport, part=gpu.part) for gpu in group]
-        for report in probe_all(targets, clock=clock, sys_root=sys_root, proc_root=PROC_ROOT, golden=_golden_of_serial):
+        for report in probe_all(targets, clock=clock, sys_root=sys_root, proc_root=PROC_ROOT, golden=load):
             reports[report.index] = report
     return [reports[gpu.index] for gpu in found]
-
-
-def _golden_of_serial(serial: str) -> bytes | None:
-    from amdriver.discovery_store import load
-
-    try:
-        return load(serial)
-    except GpumendError:  # a damaged copy explains nothing; `discovery validate` tells of it
-        return None
 
 
 def bus_states(found: Sequence[Gpu]) -> list[tuple[str, str | None]]:
     """For each GPU its state and UUID. State: `ok`, `lost` (config space reads all ones), `unknown` (it cannot be read).
 
-    Asks config space only; on this machine's bus each GPU in a child that can be killed: while a reset goes on, the
-    kernel lets readers of config space sleep."""
-    from base.child import run_many_in_children
-
-    apart = [gpu for gpu in found if Can.HOST in gpu.transport.can]
-    doing = [f"reading config space of {gpu.bdf}" for gpu in apart]
-    outcomes = (
-        run_many_in_children([partial(_bus_state, gpu) for gpu in apart], LOOK_LIMIT_S, doing=doing) if apart else []
-    )
-    answers = {id(gpu): outcome.value or ("unknown", None) for gpu, outcome in zip(apart, outcomes, strict=True)}
-    return [answers.get(id(gpu)) or _bus_state(gpu) for gpu in found]
+    Asks config space only, in a child on this machine's bus: while a reset goes on, the kernel lets its readers sleep."""
+    outcomes = _looks(found, [partial(_bus_state, gpu) for gpu in found], "reading config space")
+    return [outcome.value or ("unknown", None) for outcome in outcomes]
 
 
 def _bus_state(gpu: Gpu) -> tuple[str, str | None]:
     from pcibus.config import is_lost, serial_number
 
-    try:
-        return ("lost", None) if is_lost(gpu.transport) else ("ok", uuid_of(serial_number(gpu.transport)))
-    except (GpumendError, OSError):
-        return "unknown", None
+    return ("lost", None) if is_lost(gpu.transport) else ("ok", uuid_of(serial_number(gpu.transport)))
 
 
 def firmware_file(path: Path) -> FirmwareFile:
@@ -387,22 +365,61 @@ def discovery_file(path: Path) -> Discovery:
     return Discovery(str(path), "file", blob, checked.findings, checked)
 
 
-def _bounded(gpu: Gpu, work: Callable[[], T], doing: str) -> T:
-    """Run a look: on this machine's bus in a child that can be killed, elsewhere here. Raises what the work raises."""
-    from base.child import run_in_child
+def _looks(found: Sequence[Gpu], works: Sequence[Callable[[], T]], doing: str) -> list[Outcome[T]]:
+    """Run one look at each GPU: on this machine's bus side by side in children that can be killed, elsewhere here."""
+    from base.child import run_many_in_children
 
-    if Can.HOST not in gpu.transport.can:
-        return work()
-    return run_in_child(work, LOOK_LIMIT_S, doing=doing, where=gpu.bdf).unwrap()
+    outcomes: list[Outcome[T] | None] = [None] * len(found)
+    apart = [index for index, gpu in enumerate(found) if Can.HOST in gpu.transport.can]
+    if apart:
+        names = [f"{doing} of {found[index].bdf}" for index in apart]
+        places = [found[index].bdf for index in apart]
+        answers = run_many_in_children([works[index] for index in apart], LOOK_LIMIT_S, doing=names, where=places)
+        for index, answer in zip(apart, answers, strict=True):
+            outcomes[index] = answer
+    told = [outcome or _here(work) for outcome, work in zip(outcomes, works, strict=True)]
+    return [_ours(outcome, f"{doing} of {gpu.bdf}") for gpu, outcome in zip(found, told, strict=True)]
+
+
+def _here(work: Callable[[], T]) -> Outcome[T]:
+    try:
+        return Outcome(value=work())
+    except (GpumendError, OSError) as error:
+        return Outcome(error=error)
+
+
+def _ours(outcome: Outcome[T], doing: str) -> Outcome[T]:
+    """What the operating system refused becomes an error of ours; a defect of ours is raised."""
+    error = outcome.error
+    if isinstance(error, OSError):
+        return Outcome(error=Unavailable(doing, expected="an answer", seen=os.strerror(error.errno or 0)))
+    if error is not None and not isinstance(error, GpumendError):
+        raise error
+    return outcome
 
 
 def read_discovery(gpu: Gpu) -> Discovery:
-    """Read and validate a GPU's discovery table; compares it with the saved good copy when there is one."""
-    from amdriver.discovery import validate
+    """Read and validate a GPU's discovery table; compares it with the saved good copy when there is one.
 
-    # Only bytes and findings come back from the child: what they mean is worked out here.
-    located, is_copy = _bounded(gpu, partial(_locate, gpu), f"reading the discovery table of {gpu.bdf}")
+    Raises nothing that the GPU or its transport did: why it could not be read is in the findings."""
+    return read_discoveries([gpu])[0]
+
+
+def read_discoveries(found: Sequence[Gpu]) -> list[Discovery]:
+    """The same for several GPUs, side by side."""
+    # Only bytes and findings come back from a child: what they mean is worked out here.
+    outcomes = _looks(found, [partial(_locate, gpu) for gpu in found], "reading the discovery table")
+    return [_discovery(gpu, outcome) for gpu, outcome in zip(found, outcomes, strict=True)]
+
+
+def _discovery(gpu: Gpu, outcome: Outcome[tuple[Located, bool]]) -> Discovery:
+    from amdriver.discovery import validate
+    from pcibus.config import finding_of
+
     name = gpu_name(gpu)
+    if isinstance(outcome.error, Exception):
+        return Discovery(name, "", b"", (finding_of(outcome.error),))
+    located, is_copy = outcome.unwrap()
     if not located.blob:
         return Discovery(name, located.source, b"", located.findings)
     golden, doubt = _golden(gpu)
@@ -524,18 +541,30 @@ def look(gpu: Gpu) -> Transport:
     return ReadOnly(gpu.transport, INDEX_REGISTERS)
 
 
-def read_registers(gpu: Gpu, names: Sequence[str]) -> list[Reading]:
-    """Registers by name or glob, every instance. Raises Undecided when discovery does not say where they lie."""
-    from amdriver.access import Access
-    from amdriver.regs import read_registers as read
+def read_registers(found: Sequence[Gpu], names: Sequence[str]) -> list[Outcome[list[Reading]]]:
+    """Registers by name or glob, every instance, of each GPU, side by side.
 
-    ip_map = read_discovery(gpu).require_ip_map()
+    An outcome's error says why a GPU could not be asked (Undecided: discovery does not say where its registers lie).
+    Raises UsageError for a name that no register has, or a glob that matches too many."""
+    tables = read_discoveries(found)
+    works = [_register_look(gpu, table, names) for gpu, table in zip(found, tables, strict=True)]
+    outcomes = _looks(found, works, "reading registers")
+    for outcome in outcomes:
+        if isinstance(outcome.error, UsageError):
+            raise outcome.error
+    return outcomes
 
+
+def _register_look(gpu: Gpu, item: Discovery, names: Sequence[str]) -> Callable[[], list[Reading]]:
     def work() -> list[Reading]:
+        from amdriver.access import Access
+        from amdriver.regs import read_registers as read
+
+        ip_map = item.require_ip_map()
         access = Access(look(gpu))
         return [reading for name in names for reading in read(access, ip_map, name)]
 
-    return _bounded(gpu, work, f"reading registers of {gpu.bdf}")
+    return work
 
 
 def registers_named(name: str) -> list[Entry]:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -126,9 +126,3 @@ class VirtualClock:
         deadline, _, turn = heapq.heappop(self._waiting)
         self._now = max(self._now, deadline)
         turn.set()
-
-
-def raise_first(outcomes: Sequence[Outcome[Any]]) -> None:
-    """Raise the first error among outcomes, if any."""
-    for outcome in outcomes:
-        outcome.unwrap()

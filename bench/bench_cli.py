@@ -30,5 +30,8 @@ def rows() -> list[Row]:
             goal="<= 5x",
             peer="amd-smi list 6.5-7x, rocm-smi 8.7x, tinygrad bus scan 19.6x",
         ),
+        compare(
+            "gpumend --on model:mi350x*8 list", _ran("-m", "cli", "--on", "model:mi350x*8", "list"), floor, goal="-"
+        ),
         duration("gpumend model demo", _ran("-m", "cli", "model", "demo"), goal="< 10 s"),
     ]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from base.errors import Exit, GpumendError, UsageError
+from base.errors import Exit, GpumendError, Undecided, UsageError
+from base.findings import graver
 from commands.common import Settings, code_of_findings, common_options, emit, gpu_head, settings_of, worst
 from render.reports import error_body, print_findings
 from render.text import Printer, Table, clean, hex_view, style_of
@@ -30,14 +31,15 @@ def _label(item: Discovery) -> str:
 
 def _sources(settings: Settings, command: str, files: Sequence[Path]) -> list[tuple[Gpu | None, Discovery]]:
     """The files, or without any the GPUs."""
-    from gpumend import discovery_file, read_discovery
+    from gpumend import discovery_file, read_discoveries
 
     if files:
         settings.command = command
         if settings.gpus:
             raise UsageError(f"running {command}", expected="files, or GPUs (-g)", seen="both")
         return [(None, discovery_file(path)) for path in files]
-    return [(gpu, read_discovery(gpu)) for gpu in settings.find(command)]
+    found = settings.find(command)
+    return list(zip(found, read_discoveries(found), strict=True))
 
 
 def _head(gpu: Gpu | None, item: Discovery) -> dict[str, Any]:
@@ -171,10 +173,14 @@ def diff(context: click.Context, files: tuple[Path, ...]) -> int:
     good, bad = _pair(settings, files)
     for item in (good, bad):
         if not item.blob:
-            printer = Printer()
-            printer.line(f"{_label(item)}: nothing to compare")
-            print_findings(printer, item.findings)
-            return Exit.UNKNOWN
+            worst_of = graver(list(item.findings))[0] if item.findings else None
+            raise Undecided(
+                f"comparing {good.name} with {bad.name}",
+                expected=f"the table of {item.name}",
+                seen=worst_of.summary if worst_of else "an empty file",
+                where=worst_of.where if worst_of else item.name,
+                next_step=worst_of.next if worst_of else "",
+            )
     answer = diff_discovery(good.blob, bad.blob)
     columns = ("offset", "length", "tables", "good", "seen")
     rows = [
@@ -206,7 +212,7 @@ def _some(blob: bytes, part: Any) -> str:
 
 
 def _pair(settings: Settings, files: Sequence[Path]) -> tuple[Discovery, Discovery]:
-    from gpumend import discovery_file, read_discovery, saved_discovery
+    from gpumend import discovery_file, read_discoveries, saved_discovery
 
     settings.command = "discovery diff"
     if len(files) > 2:
@@ -224,8 +230,8 @@ def _pair(settings: Settings, files: Sequence[Path]) -> tuple[Discovery, Discove
             next_step="choose with -g: gpumend discovery diff -g 0,2",
         )
     if len(files) + len(found) == 1:
-        return saved_discovery(found[0]), read_discovery(found[0])
-    both = from_files + [read_discovery(gpu) for gpu in found]
+        return saved_discovery(found[0]), read_discoveries(found)[0]
+    both = from_files + read_discoveries(found)
     return both[0], both[1]
 
 
@@ -261,7 +267,7 @@ def print_difference(printer: Printer, good: bytes, bad: bytes) -> None:
 def save(context: click.Context, dry_run: bool) -> int:
     """Keep each GPU's table, one file per GPU serial, so that `validate`, `probe` and `diff` can compare with it later.
 
-    An invalid table is never kept. Exit 0: all kept (read back and compared); 1: one was not; 2: one could not be read."""
+    An invalid table is never kept. Exit 0: all kept (read back and compared); 1: one was not; 77: not permitted."""
     from gpumend import save_discovery
 
     settings = settings_of(context)
@@ -275,7 +281,7 @@ def save(context: click.Context, dry_run: bool) -> int:
             codes.append(Exit.OK)
         except GpumendError as error:
             row |= {"status": "not saved", "error": error_body(error)}
-            codes.append(Exit.UNKNOWN if error.exit_code == Exit.UNKNOWN else Exit.PROBLEM)
+            codes.append(error.exit_code if error.exit_code in (Exit.NOT_PERMITTED, Exit.UNAVAILABLE) else Exit.PROBLEM)
         rows.append(row)
     columns = ("gpu", "bdf", "part", "status", "path")
     table = Table(columns, [[row[name] for name in ("index", "bdf", "part", "status", "path")] for row in rows])
@@ -289,4 +295,5 @@ def save(context: click.Context, dry_run: bool) -> int:
                         printer.line(f"    {name:<9} {row['error'][name]}")
 
     emit(settings, "discovery save", body={"gpus": rows}, table=table, human=human)
-    return worst(codes)
+    failed = {code for code in codes if code}
+    return failed.pop() if len(failed) == 1 else Exit.PROBLEM if failed else Exit.OK

@@ -16,7 +16,7 @@ from render.text import Printer, Table
 @common_options
 @click.pass_context
 def list_command(context: click.Context) -> int:
-    """List the supported GPUs: index, bus address, part, driver, power state. Asks config space only, one register.
+    """List the supported GPUs: index, bus address, part, driver, power state. Asks config space only.
 
     Exit 0 when all answer, 1 when one is lost from the bus, 2 when none is found or one cannot be asked."""
     settings = settings_of(context)
@@ -79,7 +79,7 @@ def probe_command(context: click.Context, notes: bool) -> int:
     """Ask each GPU how it is, read-only and bounded: at most 2 s for a GPU that answers nothing, all side by side.
 
     Gives a health word, the recovery action, and the reasons: expected, seen, where, what to do next.
-    Exit 0: all healthy. 1: a problem was found. 2: could not tell. 77: nothing could be read."""
+    Exit 0: all healthy. 1: a problem was found. 2: could not tell, or some of it could not be read."""
     from gpumend import probe_gpus
     from render.reports import findings_table, print_probe
 

@@ -43,11 +43,8 @@ def model_faults(context: click.Context) -> int:
 
     settings = settings_of(context)
     faults = catalogue()
-    columns = ("fault", "argument", "what it does", "cured by")
-    rows = [
-        (item["name"], item["argument"] or "-", item["summary"], ", ".join(item["cured_by"]) or "never")
-        for item in faults
-    ]
+    columns = ("fault", "what it does", "argument (default)", "cured by")
+    rows = [(item["name"], item["summary"], _argument(item), ", ".join(item["cured_by"]) or "never") for item in faults]
     table = Table(columns, rows)
     emit(settings, "model faults", body={"faults": faults}, table=table, human=lambda printer: printer.table(table))
     return 0

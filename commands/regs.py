@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from base.errors import Exit, UsageError
+from base.errors import Exit, GpumendError, UsageError
 from commands.common import common_options, emit, gpu_head, settings_of
+from render.reports import error_body
 from render.text import Printer, Table
 
 MOST_SHOWN = 400
@@ -29,7 +30,7 @@ def read(context: click.Context, names: tuple[str, ...]) -> int:
 
     settings = settings_of(context)
     found = settings.find("regs read")
-    answers = [(gpu, read_registers(gpu, names)) for gpu in found]
+    outcomes = list(zip(found, read_registers(found, names), strict=True))
     columns = ("gpu", "register", "address", "value", "fields", "note")
     rows = [
         (
@@ -40,14 +41,16 @@ def read(context: click.Context, names: tuple[str, ...]) -> int:
             _fields(item.value),
             item.note,
         )
-        for gpu, readings in answers
-        for item in readings
+        for gpu, outcome in outcomes
+        for item in outcome.value or ()
     ]
 
     def human(printer: Printer) -> None:
-        for gpu, readings in answers:
+        for gpu, outcome in outcomes:
             printer.heading(f"GPU {gpu.index} {gpu.bdf} {gpu.part.name}")
-            for item in readings:
+            if outcome.error is not None:
+                printer.line(f"  {str(outcome.error).replace(chr(10), chr(10) + '  ')}")
+            for item in outcome.value or ():
                 value = "-" if item.value is None else str(item.value)
                 note = f"   [{item.note}]" if item.note else ""
                 printer.spans(("  ", ""), (item.name, "cyan"), (f" = {value}", ""), (note, "dim"))
@@ -56,23 +59,27 @@ def read(context: click.Context, names: tuple[str, ...]) -> int:
         "gpus": [
             {
                 **gpu_head(gpu),
+                "error": error_body(outcome.error) if isinstance(outcome.error, GpumendError) else None,
                 "registers": [
                     {
                         "name": item.name,
                         "address": item.address,
                         "aid": item.aid,
-                        "value": None if item.value is None else int(item.value),
+                        "value": item.raw,
                         "fields": None if item.value is None else item.value.fields(),
                         "note": item.note,
                     }
-                    for item in readings
+                    for item in outcome.value or ()
                 ],
             }
-            for gpu, readings in answers
+            for gpu, outcome in outcomes
         ]
     }
     emit(settings, "regs read", body=body, table=Table(columns, rows), human=human)
-    return Exit.UNKNOWN if any(item.value is None for _, readings in answers for item in readings) else Exit.OK
+    all_read = all(
+        outcome.error is None and all(item.raw is not None for item in outcome.unwrap()) for _, outcome in outcomes
+    )
+    return Exit.OK if all_read else Exit.UNKNOWN
 
 
 def _address(address: int | None, aid: int) -> str | None:

@@ -89,8 +89,35 @@ def print_probe(printer: Printer, reports: Sequence[ProbeReport], *, notes: bool
             (f", action {report.action}", ""),
         )
         print_findings(printer, told)
+        owner = owner_line(report.facts)
+        if owner:
+            printer.line(f"  {owner}")
     printer.line()
     printer.line(closing_line(reports))
+
+
+_HIVE_WIDE = frozenset({Action.HIVE_RESET, Action.BUS_RESET})
+
+
+def owner_line(facts: Mapping[str, Any]) -> str:
+    """`driver amdgpu; held by pid 4242 python3 (docker ab12)`; "" where nobody is known to hold the GPU."""
+    words = []
+    driver = (facts.get("pci") or {}).get("driver")
+    if driver:
+        words.append(f"driver {driver}")
+    holders = facts.get("holders") or {}
+    processes = holders.get("processes", ())
+    held = [f"pid {item['pid']} {item['command'] or '?'}" + _container(item) for item in processes[:8]]
+    if held:
+        more = f" and {len(processes) - 8} more" if len(processes) > 8 else ""
+        words.append(f"held by {', '.join(held)}{more}")
+    if holders.get("complete") is False:
+        words.append("not all processes could be seen")
+    return "; ".join(words)
+
+
+def _container(holder: Mapping[str, Any]) -> str:
+    return f" ({holder['container']})" if holder.get("container") else ""
 
 
 def closing_line(reports: Sequence[ProbeReport]) -> str:
@@ -104,7 +131,8 @@ def closing_line(reports: Sequence[ProbeReport]) -> str:
     if gravest == Action.NONE:
         return ", ".join(words)
     who = ", ".join(str(report.index) for report in reports if report.action == gravest)
-    return f"{', '.join(words)}; gravest action: {gravest} (GPU {who})"
+    wide = "; in a hive it takes all members together" if gravest in _HIVE_WIDE and len(reports) > 1 else ""
+    return f"{', '.join(words)}; gravest action: {gravest} (GPU {who}){wide}"
 
 
 def findings_table(reports: Sequence[ProbeReport]) -> Table:

@@ -265,9 +265,19 @@ def test_regs_read_one_instance(run) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_regs_read_without_a_table_says_so(run) -> None:  # type: ignore[no-untyped-def]
-    ran = run("--on", BAD, "-g", "2", "regs", "read", "GRBM_STATUS")
+    ran = run("--on", BAD, "-g", "1,2", "regs", "read", "GRBM_STATUS")
     assert ran.code == 2
-    assert "discovery" in ran.err
+    assert "looking up where the registers of GPU 2" in ran.out
+    assert "GC[7].GRBM_STATUS = " in ran.out  # of GPU 1: one bad GPU does not silence the others
+
+
+def test_discovery_diff_of_a_lost_gpu_is_undecided_in_every_format(run) -> None:  # type: ignore[no-untyped-def]
+    import json
+
+    where = ("--on", "model:mi350x*2?fault=bus-lost@1", "-g", "0,1", "discovery", "diff")
+    assert run(*where).code == 2
+    ran = run(*where, "--json")
+    assert (ran.code, json.loads(ran.out)["error"]["exit"]) == (2, 2)
 
 
 def test_regs_decode_shows_every_field(run) -> None:  # type: ignore[no-untyped-def]

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from base.clock import Clock, Outcome, RealClock, VirtualClock, raise_first
+from base.clock import Clock, Outcome, RealClock, VirtualClock
 
 
 def test_clock_sleeping_alone_jumps() -> None:
@@ -60,7 +60,8 @@ def test_clock_run_together_runs_one_at_a_time() -> None:
             inside -= 1
             clock.sleep(1.0)
 
-    raise_first(clock.run_together([worker] * 8))
+    for outcome in clock.run_together([worker] * 8):
+        outcome.unwrap()
     assert clock.now() == 20.0
 
 
@@ -81,7 +82,7 @@ def test_clock_run_together_exception_is_an_outcome_and_others_finish() -> None:
     assert isinstance(outcomes[0].error, KeyError) and outcomes[0].value is None
     assert outcomes[1] == Outcome(value=7)
     with pytest.raises(KeyError):
-        raise_first(outcomes)
+        outcomes[0].unwrap()
 
 
 def test_clock_run_together_system_exit_of_a_worker_is_an_outcome() -> None:

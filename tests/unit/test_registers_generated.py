@@ -21,7 +21,7 @@ from registers.amd import (
     structs_ucode,
 )
 from registers.amd_fixed import Fixed
-from registers.amd_smn import MP1_FIRMWARE_FLAGS, BootError_t, aid_base, xgmi_state_address
+from registers.amd_smn import MP1_FIRMWARE_FLAGS, BootError_t
 from registers.structs import member_offsets, sizeof
 from tools import debian_source, gen_registers, gen_structs, generated
 from tools.debian_source import Source
@@ -189,18 +189,7 @@ def test_fixed_registers_need_no_bases() -> None:
     assert fixed.RCC_CONFIG_MEMSIZE.read().VALUE == 0xDE3
 
 
-@pytest.mark.parametrize(("aid", "base"), [(0, 0), (1, 0x5_0000_0000), (2, 0x6_0000_0000), (3, 0x7_0000_0000)])
-def test_aid_base_sets_bit_34_and_the_aid(aid: int, base: int) -> None:
-    assert aid_base(aid) == base
-
-
-def test_aid_base_of_a_fifth_aid_is_refused() -> None:
-    with pytest.raises(ValueError, match="AID 4: there are 4, counted from 0"):
-        aid_base(4)
-
-
-def test_xgmi_state_address_of_link_5_is_second_link_of_third_aid() -> None:
-    assert xgmi_state_address(5) == 0x6_11B0_0070
+def test_smn_constants_are_the_kernels() -> None:
     assert MP1_FIRMWARE_FLAGS == 0x03B00000 | 0x3010028
     assert BootError_t(0x4000_0803).fields() | {} == {
         **dict.fromkeys(BootError_t.FIELDS, 0),
