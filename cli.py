@@ -19,21 +19,24 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; never raises for anything a user can cause."""
-    if list(arguments) == ["--version"]:
-        return _print_version(VERSION)
-    from commands.root import call
-
-    return call(list(arguments))
-
-
-def _print_version(version: str) -> int:
     try:
-        sys.stdout.write(f"gpumend {version}\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        from commands.root import reader_gone
+        if list(arguments) == ["--version"] and sys.stdout is not None:
+            return _print_version()
+        from commands.root import call
 
-        return reader_gone()
+        return call(list(arguments))
+    except KeyboardInterrupt:  # while commands are still being imported
+        return 130
+
+
+def _print_version() -> int:
+    try:
+        sys.stdout.write(f"gpumend {VERSION}\n")
+        sys.stdout.flush()
+    except OSError:
+        from commands.root import call
+
+        return call(["--version"])  # which knows how to tell
     return 0
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from base.clock import Clock, Outcome, RealClock, VirtualClock
-from base.errors import GpumendError, InvalidData, Unavailable, Undecided, UsageError
+from base.errors import GpumendError, InvalidData, NotPermitted, Unavailable, Undecided, UsageError
 from base.findings import Finding, ProbeReport, Severity, graver
 from base.version import VERSION
 from pcibus.transport import Can, FunctionInfo, Transport
@@ -84,7 +84,7 @@ def list_gpus(
     addresses = list(on) or os.environ.get("GPUMEND_ON", "").split()
     if clock is None and any(address.startswith(("model:", "replay:")) for address in addresses):
         clock = VirtualClock()
-    found = [gpu for address in addresses for gpu in _at(address, clock, sys_root)]
+    found = [gpu for address in dict.fromkeys(addresses) for gpu in _at(address, clock, sys_root)]
     if not addresses:
         found = _on_this_bus(sys_root)
     for index, gpu in enumerate(found):
@@ -106,7 +106,7 @@ def select(found: list[Gpu], wanted: Sequence[str]) -> list[Gpu]:
 def _matching(found: list[Gpu], name: str) -> list[Gpu]:
     bdf = normal_bdf(name)
     if name.isascii() and name.isdigit():
-        hits = [gpu for gpu in found if gpu.index == int(name)]
+        hits = [gpu for gpu in found if str(gpu.index) == (name.lstrip("0") or "0")]
     elif bdf is not None:
         hits = [gpu for gpu in found if gpu.bdf == bdf]
     elif re.match(r"GPU-[0-9a-f]{16}\Z", name, re.IGNORECASE):
@@ -305,6 +305,7 @@ class Discovery:
     blob: bytes
     findings: tuple[Finding, ...]
     validation: Validation | None = None
+    refusal: NotPermitted | None = None  # set when nothing was read because we may not
 
     @property
     def ok(self) -> bool:
@@ -325,6 +326,8 @@ class Discovery:
         ip_map = self.validation.ip_map if self.validation else None
         if ip_map is not None:
             return ip_map
+        if self.refusal is not None:
+            raise self.refusal
         worst = graver(list(self.findings))[0]
         raise Undecided(
             f"looking up where the registers of {self.name} lie",
@@ -363,6 +366,18 @@ def discovery_file(path: Path) -> Discovery:
     blob = read_bounded(path, MIB)
     checked = validate(blob)
     return Discovery(str(path), "file", blob, checked.findings, checked)
+
+
+def discovery_file_or_why(path: Path) -> Discovery:
+    """The same among several files: one that cannot be read becomes a finding of severity unknown."""
+    try:
+        return discovery_file(path)
+    except GpumendError as error:
+        what = "the file cannot be read"
+        finding = Finding(
+            "file.unreadable", Severity.UNKNOWN, what, error.expected, error.seen, error.where, error.next_step
+        )
+        return Discovery(str(path), "", b"", (finding,))
 
 
 def _looks(found: Sequence[Gpu], works: Sequence[Callable[[], T]], doing: str) -> list[Outcome[T]]:
@@ -418,7 +433,8 @@ def _discovery(gpu: Gpu, outcome: Outcome[tuple[Located, bool]]) -> Discovery:
 
     name = gpu_name(gpu)
     if isinstance(outcome.error, Exception):
-        return Discovery(name, "", b"", (finding_of(outcome.error),))
+        refusal = outcome.error if isinstance(outcome.error, NotPermitted) else None
+        return Discovery(name, "", b"", (finding_of(outcome.error),), refusal=refusal)
     located, is_copy = outcome.unwrap()
     if not located.blob:
         return Discovery(name, located.source, b"", located.findings)
@@ -448,8 +464,23 @@ def gpu_name(gpu: Gpu) -> str:
 
 
 def _key(gpu: Gpu) -> str:
-    """The name under which a GPU's good copy is kept: its serial, as `probe` tells it; its bus address if it shows none."""
-    serial = serial_of(gpu)
+    """The name under which a GPU's good copy is kept: its serial, as `probe` tells it; its bus address if it shows none.
+
+    Raises Undecided when the GPU cannot be asked: its copy may be there all the same."""
+    from pcibus.config import is_lost, serial_number
+
+    def work() -> tuple[bool, int | None]:
+        return is_lost(gpu.transport), serial_number(gpu.transport)
+
+    outcome = _looks([gpu], [work], "reading the serial number")[0]
+    lost, serial = outcome.value or (True, None)
+    if lost:
+        raise Undecided(
+            f"looking up the saved copy of {gpu_name(gpu)}",
+            expected="its serial number, which names the copy",
+            seen=str(outcome.error.args[0]) if outcome.error else "config space reads all ones: the GPU is lost",
+            next_step="gpumend probe",
+        )
     return gpu.bdf if serial is None else f"{serial:016x}"
 
 
@@ -491,7 +522,7 @@ def save_discovery(gpu: Gpu, *, dry_run: bool = False) -> tuple[Path, str]:
     """Keep a GPU's table as its good copy. Returns the file and what was done, after reading it back.
 
     Raises InvalidData for a table that is not valid, Undecided when it could not be read."""
-    from amdriver.discovery_store import default_folder, file_name, load, save
+    from amdriver.discovery_store import check_writable, default_folder, file_name, load, save
 
     read = read_discovery(gpu)
     if not read.blob:
@@ -511,8 +542,9 @@ def save_discovery(gpu: Gpu, *, dry_run: bool = False) -> tuple[Path, str]:
             verb="refused",
         )
     path = default_folder() / file_name(key)
-    under = "" if serial_of(gpu) is not None else " under its bus address (it shows no serial number)"
+    under = " under its bus address (it shows no serial number)" if key == gpu.bdf else ""
     if dry_run:
+        check_writable(path)
         return path, f"would be saved{under}"
     path = save(key, read.blob)
     kept = load(key)
@@ -527,10 +559,19 @@ def save_discovery(gpu: Gpu, *, dry_run: bool = False) -> tuple[Path, str]:
 
 
 def diff_discovery(good: bytes, bad: bytes) -> Difference:
-    """Where two tables differ, and in which parts of them."""
+    """Where two tables differ, and in which parts of them.
+
+    Bytes behind a table's own end do not count: VRAM holds more there than a file does."""
     from amdriver.discovery_diff import diff
 
-    return diff(good, bad)
+    return diff(_own_bytes(good), _own_bytes(bad))
+
+
+def _own_bytes(blob: bytes) -> bytes:
+    from amdriver.discovery import validate
+
+    checked = validate(blob)
+    return blob[: checked.header.size_bytes] if checked.ok and checked.header else blob
 
 
 def look(gpu: Gpu) -> Transport:

@@ -14,7 +14,7 @@ import stat
 from pathlib import Path
 
 from amdriver.discovery import MAX_BLOB_BYTES, Validation, validate
-from base.errors import InvalidData
+from base.errors import InvalidData, NotPermitted, Unavailable
 from base.files import explain
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
@@ -24,8 +24,18 @@ _MAX_NAME = 64
 def default_folder() -> Path:
     """The data folder of this user; a relative XDG_DATA_HOME is ignored, as the specification asks."""
     told = os.environ.get("XDG_DATA_HOME", "")
-    home = Path(told) if told.startswith("/") else Path.home() / ".local/share"
-    return home / "gpumend/discovery"
+    if told.startswith("/"):
+        return Path(told) / "gpumend/discovery"
+    try:
+        home = Path.home()
+    except RuntimeError as error:  # a user that the system does not know, as in many containers
+        raise Unavailable(
+            "looking for the folder of saved discovery tables",
+            expected="XDG_DATA_HOME or HOME",
+            seen="neither is set, and this user has no home folder",
+            next_step="export XDG_DATA_HOME=/some/folder",
+        ) from error
+    return home / ".local/share/gpumend/discovery"
 
 
 def file_name(key: str) -> str:
@@ -50,8 +60,30 @@ def save(key: str, blob: bytes, folder: Path | None = None) -> Path:
     try:
         _write(target, good)
     except OSError as error:
-        raise explain(error, target, f"saving {target}") from error
+        raise _cannot_write(error, target) from error
     return target
+
+
+def check_writable(target: Path) -> None:
+    """Raise what saving there would raise, as far as that shows without writing."""
+    if target.is_dir():
+        raise _cannot_write(IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)), target)
+    above = next(folder for folder in target.parents if folder.exists())
+    if not above.is_dir():
+        raise _cannot_write(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), target)
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise _cannot_write(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), target)
+
+
+def _cannot_write(error: OSError, target: Path) -> NotPermitted | Unavailable:
+    kind = NotPermitted if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else Unavailable
+    return kind(
+        f"saving {target}",
+        expected="a folder that we may write to",
+        seen=os.strerror(error.errno or 0),
+        where=str(target.parent),
+        next_step="set XDG_DATA_HOME to a folder of your own",
+    )
 
 
 def load(key: str, folder: Path | None = None) -> bytes | None:
@@ -59,7 +91,10 @@ def load(key: str, folder: Path | None = None) -> bytes | None:
 
     Raises InvalidData for a file that is a link, not a regular file, too big, or no valid table any more; NotPermitted
     or Unavailable when it cannot be read."""
-    target = (folder or default_folder()) / file_name(key)
+    try:
+        target = (folder or default_folder()) / file_name(key)
+    except Unavailable:  # no folder, no copy
+        return None
     doing = f"loading {target}"
     try:
         blob = _read(target)

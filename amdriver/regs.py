@@ -80,6 +80,13 @@ def read_registers(access: Access, ip_map: IpMap, glob: str) -> list[Reading]:
     if not entries:
         raise _unknown(pattern)
     plan = [item for entry in entries for item in _instances(entry, ip_map) if wanted in (None, item[1].instance)]
+    if not plan:
+        there = sorted({item.label for entry in entries for _, item in _instances(entry, ip_map)})
+        raise UsageError(
+            f"reading register {glob!r}",
+            expected=f"one of {', '.join(there[:32])}",
+            seen=f"instance {wanted}: there is none",
+        )
     if len(plan) > MOST_READINGS:
         raise UsageError(
             f"reading registers {glob!r}",

@@ -28,6 +28,7 @@ class Exit(IntEnum):
     USAGE = 64
     UNAVAILABLE = 69
     DEFECT = 70  # of gpumend itself (sysexits.h EX_SOFTWARE); never of the GPU
+    SYSTEM = 74  # the operating system refused in between, or the answer could not be written (EX_IOERR)
     NOT_PERMITTED = 77
     INTERRUPTED = 130
     NO_READER = 141  # whoever read our output went away: what a shell shows for SIGPIPE; the answer was not given

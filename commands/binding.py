@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from base.errors import Exit, GpumendError, Refused
+from base.errors import Exit, GpumendError, Refused, UsageError
 from commands.common import Settings, common_options, emit, gpu_head, settings_of
 from render.reports import error_body
 from render.text import Printer, Table
@@ -43,6 +44,13 @@ def bind_command(
     """Hand the selected GPUs (-g) to the kernel driver DRIVER, taking them from another if need be.
 
     Exit 0: bound, read back (--dry-run: would be); 1: tried, failed or stuck; 3: refused (held, or nobody to ask)."""
+    if not driver:
+        raise UsageError(
+            "binding",
+            expected="the name of a kernel driver",
+            seen="an empty name",
+            next_step="to take it from its driver: gpumend unbind",
+        )
     return _hand_over(settings_of(context), "bind", driver, yes, dry_run, despite_holders, limit)
 
 
@@ -64,6 +72,9 @@ def _hand_over(
     settings: Settings, command: str, driver: str, yes: bool, dry_run: bool, despite: bool, limit_s: float
 ) -> int:
     from gpumend import hand_over, plan_hand_over
+
+    if not math.isfinite(limit_s):
+        raise UsageError(f"running {command}", expected="a limit in seconds", seen=str(limit_s))
 
     found = settings.find(command, acting=True)
     plans = [plan_hand_over(gpu, driver) for gpu in found]
@@ -98,7 +109,7 @@ def _hand_over(
 def _ask(command: str, driver: str, found: list[Gpu]) -> None:
     names = ", ".join(f"{gpu.index} ({gpu.bdf}, now {gpu.info.driver or 'no driver'})" for gpu in found)
     what = f"{command} {driver}".strip()
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise Refused(
             f"running {what} on {names}",
             expected="somebody to ask",

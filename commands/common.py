@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Settings:
         try:
             found = list_gpus(self.on, self.gpus)
         except Unavailable as error:
-            if not self.on:
+            if not self.on and not os.environ.get("GPUMEND_ON"):
                 self.none_found_error = error
                 error.next_step = "; ".join(filter(None, (error.next_step, f"to try it without a GPU: {MODEL_LINE}")))
             raise

@@ -17,7 +17,7 @@ from render.text import Printer, Table, clean, hex_view, style_of
 if TYPE_CHECKING:
     from gpumend import Discovery, Gpu
 
-_FILES = click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(path_type=Path))
+_FILES = click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(path_type=Path, readable=False))
 
 
 @click.group("discovery", short_help="The IP discovery table: show, validate, diff, save.")
@@ -31,15 +31,21 @@ def _label(item: Discovery) -> str:
 
 def _sources(settings: Settings, command: str, files: Sequence[Path]) -> list[tuple[Gpu | None, Discovery]]:
     """The files, or without any the GPUs."""
-    from gpumend import discovery_file, read_discoveries
+    from gpumend import discovery_file, discovery_file_or_why, read_discoveries
 
     if files:
         settings.command = command
         if settings.gpus:
             raise UsageError(f"running {command}", expected="files, or GPUs (-g)", seen="both")
-        return [(None, discovery_file(path)) for path in files]
+        if len(files) == 1:
+            return [(None, discovery_file(files[0]))]
+        return [(None, discovery_file_or_why(path)) for path in files]
     found = settings.find(command)
-    return list(zip(found, read_discoveries(found), strict=True))
+    answers = read_discoveries(found)
+    refusals = [item.refusal for item in answers]
+    if all(refusals) and refusals[0]:
+        raise refusals[0]  # nothing at all could be read: 77
+    return list(zip(found, answers, strict=True))
 
 
 def _head(gpu: Gpu | None, item: Discovery) -> dict[str, Any]:
@@ -61,7 +67,7 @@ def validate(context: click.Context, files: tuple[Path, ...]) -> int:
     """Validate discovery tables strictly: bounds, signatures, every checksum, records, harvest, GC, VCN, MALL, NPS.
 
     From FILEs, or without any from the GPUs (compared with the saved good copy, if there is one).
-    Exit 0: valid; 1: not, with the table and byte range; 2: could not be read."""
+    Exit 0: valid; 1: not, with the table and byte range; 2: one could not be read; 77: not permitted."""
     settings = settings_of(context)
     answers = _sources(settings, "discovery validate", files)
     columns = ("source", "valid", "code", "severity", "summary", "expected", "seen", "where", "next")
@@ -75,9 +81,7 @@ def validate(context: click.Context, files: tuple[Path, ...]) -> int:
 
     def human(printer: Printer) -> None:
         for _, item in answers:
-            state = _state(item)
-            counted = f"{len(item.blob)} bytes from {item.source}" if item.blob else "nothing read"
-            printer.spans((f"{_label(item)}: ", "bold"), (state, style_of(state)), (f"  ({counted})", "dim"))
+            _heading(printer, item)
             print_findings(printer, item.findings)
 
     body = _split(
@@ -105,38 +109,32 @@ def show(context: click.Context, files: tuple[Path, ...]) -> int:
     settings = settings_of(context)
     answers = _sources(settings, "discovery show", files)
     columns = ("source", "die", "hw id", "ip", "instance", "version", "harvested", "bases (dwords)")
-    rows = [
-        (
-            _label(item),
-            ip["die"],
-            ip["hw_id"],
-            ip["name"],
-            ip["instance"],
-            ip["version"],
-            ip["harvested"],
-            " ".join(f"{base:#x}" for base in ip["bases"]),
-        )
-        for _, item in answers
-        for ip in item.to_dict()["ips"]
-    ]
+    told = [(item, item.to_dict()) for _, item in answers]
+    rows = [(_label(item), *row) for item, shown in told for row in _ip_rows(shown)]
 
     def human(printer: Printer) -> None:
-        for _, item in answers:
-            _print_tables(printer, item, [row[1:] for row in rows if row[0] == _label(item)], columns[1:])
+        for item, shown in told:
+            _print_tables(printer, item, shown, columns[1:])
 
     body = _split([(gpu, _head(gpu, item) | item.to_dict()) for gpu, item in answers])
     emit(settings, "discovery show", body=body, table=Table(columns, rows), human=human)
     return worst(code_of_findings(item.findings) for _, item in answers)
 
 
-def _print_tables(printer: Printer, item: Discovery, rows: list[tuple[object, ...]], columns: tuple[str, ...]) -> None:
+def _ip_rows(shown: dict[str, Any]) -> list[tuple[object, ...]]:
+    names = ("die", "hw_id", "name", "instance", "version", "harvested")
+    return [(*(ip[name] for name in names), " ".join(f"{base:#x}" for base in ip["bases"])) for ip in shown["ips"]]
+
+
+def _heading(printer: Printer, item: Discovery) -> None:
     state = _state(item)
-    shown = item.to_dict()
-    printer.spans(
-        (f"{_label(item)}: ", "bold"),
-        (state, style_of(state)),
-        (f"  ({len(item.blob)} bytes from {item.source})", "dim"),
-    )
+    came = f"{len(item.blob)} bytes from {item.source}" if item.blob else "nothing was read"
+    printer.spans((f"{_label(item)}: ", "bold"), (state, style_of(state)), (f"  ({came})", "dim"))
+
+
+def _print_tables(printer: Printer, item: Discovery, shown: dict[str, Any], columns: tuple[str, ...]) -> None:
+    _heading(printer, item)
+    rows = _ip_rows(shown)
     if shown["tables"]:
         cells = [
             (table["name"], f"{table['offset']:#x}", table["size_bytes"], f"{table['checksum']:#06x}", _sum(table["computed"]))
@@ -189,7 +187,10 @@ def diff(context: click.Context, files: tuple[Path, ...]) -> int:
     ]
 
     def human(printer: Printer) -> None:
-        printer.line(f"good: {_label(good)}\nseen: {_label(bad)}")
+        printer.line(f"good: {_label(good)}")
+        printer.line(f"seen: {_label(bad)}")
+        if not good.ok:
+            printer.line("the good one is itself not valid: gpumend discovery validate")
         print_difference(printer, good.blob, bad.blob)
 
     body = {
@@ -203,7 +204,7 @@ def diff(context: click.Context, files: tuple[Path, ...]) -> int:
         "more_ranges": answer.more_ranges,
     }
     emit(settings, "discovery diff", body=body, table=Table(columns, rows), human=human)
-    return Exit.OK if answer.same else Exit.PROBLEM
+    return Exit.OK if answer.same and good.ok else Exit.PROBLEM
 
 
 def _some(blob: bytes, part: Any) -> str:
@@ -215,8 +216,9 @@ def _pair(settings: Settings, files: Sequence[Path]) -> tuple[Discovery, Discove
     from gpumend import discovery_file, read_discoveries, saved_discovery
 
     settings.command = "discovery diff"
-    if len(files) > 2:
-        raise UsageError("comparing discovery tables", expected="two tables", seen=f"{len(files)} files")
+    if len(files) > 2 or (len(files) == 2 and settings.gpus):
+        seen = f"{len(files)} files" + (" and GPUs (-g)" if settings.gpus else "")
+        raise UsageError("comparing discovery tables", expected="two tables", seen=seen)
     from_files = [discovery_file(path) for path in files]
     if len(files) == 2:
         return from_files[0], from_files[1]
@@ -244,10 +246,8 @@ def print_difference(printer: Printer, good: bytes, bad: bytes) -> None:
         printer.spans(("the same", "green"), (f": {answer.compared_bytes} bytes", ""))
         return
     printer.spans(("different", "red"), (f": {answer}", ""))
-    if len(bad) < len(good):
-        printer.line(f"the seen one ends after {len(bad)} of {len(good)} bytes")
     for part in answer.ranges:
-        printer.line(f"  {part.offset:#06x}  {part.length:>5} bytes  in {', '.join(part.tables)}")
+        printer.line(f"  {part.offset:#06x}..{part.offset + part.length - 1:#06x}  in {', '.join(part.tables)}")
     if answer.more_ranges:
         printer.line(f"  and {answer.more_ranges} more ranges")
     printer.line()
@@ -255,8 +255,8 @@ def print_difference(printer: Printer, good: bytes, bad: bytes) -> None:
         parts: list[tuple[str, str]] = [(f"  {label}  ", "dim")]
         for text, differs in pairs:
             parts.append((f"{text} ", "bold red" if differs else ""))
-        if not printer.fancy and any(differs for _, differs in pairs):
-            parts.append(("  *", ""))
+        if any(differs for _, differs in pairs):
+            parts.append(("  *", "dim"))
         printer.spans(*parts)
 
 

@@ -19,7 +19,7 @@ def firmware_group() -> None:
 
 
 @firmware_group.command("show", short_help="Header, entries and versions of one file.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path, readable=False))
 @common_options
 @click.pass_context
 def show(context: click.Context, file: Path) -> int:
@@ -65,7 +65,7 @@ def _hex(version: int | None) -> str | None:
 
 
 @firmware_group.command("verify", short_help="Check a folder (or file) of firmware.")
-@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.argument("path", type=click.Path(path_type=Path, readable=False), required=False)
 @common_options
 @click.pass_context
 def verify(context: click.Context, path: Path | None) -> int:
@@ -90,7 +90,7 @@ def verify(context: click.Context, path: Path | None) -> int:
         printer.line(f"{report.not_examined} other files not examined")
         bad = sum(row.status in ("problem", "missing") for row in report.rows)
         state = "valid" if report.ok and not report.undecided else "unknown" if report.ok else "problem"
-        words = {"valid": "all whole", "unknown": "some could not be read", "problem": f"{bad or 1} with problems"}
+        words = {"valid": "all whole", "unknown": "not all could be judged", "problem": f"{bad or 1} with problems"}
         printer.spans((state, style_of(state)), (f": {len(rows)} files, {words[state]}", ""))
 
     emit(settings, "firmware verify", body=report.to_dict(), table=table, human=human)

@@ -34,9 +34,9 @@ def list_command(context: click.Context) -> int:
 
 
 def list_table(rows: list[dict[str, Any]]) -> Table:
-    """What `list` prints for people: without the address, which they have just typed."""
+    """What `list` prints for people: what fits 80 columns; --csv and --json have IOMMU group and address too."""
     whole = _table(rows)
-    return Table(whole.columns[:-1], [row[:-1] for row in whole.rows], states=whole.states, right=whole.right)
+    return Table(whole.columns[:-2], [row[:-2] for row in whole.rows], states=whole.states, right=whole.right)
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

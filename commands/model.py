@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from base.errors import UsageError
 from commands.common import common_options, emit, settings_of
 from gpumend import list_gpus
 from render.text import Printer, Table
@@ -51,9 +52,20 @@ def model_faults(context: click.Context) -> int:
 
 
 @model_group.command("demo", short_help="A sick hive, looked at: the tour in ten seconds.")
-@click.option("--svg", type=click.Path(dir_okay=False, writable=True), help="Also save the screen as an SVG picture.")
-def demo(svg: str | None) -> int:
+@click.option("--svg", type=click.Path(dir_okay=False), help="Also save the screen as an SVG picture.")
+@common_options
+@click.pass_context
+def demo(context: click.Context, svg: str | None) -> int:
     """Look at a modelled hive of eight MI350X with two sick GPUs: list, probe with reasons, discovery diff, what next."""
+    settings = settings_of(context)
+    settings.command = "model demo"
+    if settings.as_json or settings.as_csv:
+        raise UsageError(
+            "showing the demo",
+            expected="a person who looks",
+            seen="--json or --csv",
+            next_step="its commands take both",
+        )
     printer = _recorder() if svg else Printer(sys.stdout)
     _tour(printer)
     if svg:

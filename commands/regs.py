@@ -6,7 +6,7 @@ import click
 
 from base.errors import Exit, GpumendError, UsageError
 from commands.common import common_options, emit, gpu_head, settings_of
-from render.reports import error_body
+from render.reports import error_body, error_lines
 from render.text import Printer, Table
 
 MOST_SHOWN = 400
@@ -48,8 +48,8 @@ def read(context: click.Context, names: tuple[str, ...]) -> int:
     def human(printer: Printer) -> None:
         for gpu, outcome in outcomes:
             printer.heading(f"GPU {gpu.index} {gpu.bdf} {gpu.part.name}")
-            if outcome.error is not None:
-                printer.line(f"  {str(outcome.error).replace(chr(10), chr(10) + '  ')}")
+            for line in error_lines(outcome.error) if isinstance(outcome.error, GpumendError) else ():
+                printer.line(f"  {line}")
             for item in outcome.value or ():
                 value = "-" if item.value is None else str(item.value)
                 note = f"   [{item.note}]" if item.note else ""
@@ -162,7 +162,7 @@ def _number(text: str) -> int:
 @common_options
 @click.pass_context
 def search(context: click.Context, glob: str, with_fields: bool) -> int:
-    """Find registers whose name matches GLOB in all tables (case ignored). Exit 1 when there is none."""
+    """Find registers whose name matches GLOB in all tables (case ignored). None does: exit 64, with names that come near."""
     from gpumend import register_tables, search_registers
 
     settings = settings_of(context)

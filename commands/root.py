@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -82,45 +83,100 @@ def _version(context: click.Context, wanted: bool) -> None:
 
 def call(arguments: list[str]) -> int:
     """Run the group on these arguments; every ending becomes an exit code and at most one message."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    _safe_streams()
     settings = Settings()
     try:
         answer = gpumend_group.main(args=arguments, prog_name="gpumend", standalone_mode=False, obj=settings)
         sys.stdout.flush()
         return int(answer) if isinstance(answer, int) else Exit.OK
-    except GpumendError as error:
-        return _tell(error, settings)
-    except click.Abort:
-        sys.stderr.write("interrupted\n")
-        return Exit.INTERRUPTED
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return Exit.INTERRUPTED
-    except click.ClickException as error:
-        return _tell_usage(error, settings)
-    except (BrokenPipeError, SystemExit):  # click turns a broken pipe into SystemExit(1), whatever mode it is asked for
-        return reader_gone()
-    except Exception as error:  # noqa: BLE001 - the last line of defence: one message, not a screen of Python
+    except Exception as error:  # noqa: BLE001 - sorted out below, to the last kind
+        return _ending(error, settings, arguments)
+    except (KeyboardInterrupt, SystemExit) as error:
+        # click turns a broken pipe into SystemExit(1), whatever mode it is asked for
+        return _interrupted() if isinstance(error, KeyboardInterrupt) else reader_gone()
+
+
+def _safe_streams() -> None:
+    """Streams that take every character and every byte: closed ones become nothing, unbuffered ones get a buffer.
+
+    Without a buffer (PYTHONUNBUFFERED) Python drops what a short write leaves over, and nobody would know."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - it lives as long as we do
+            continue
+        raw = getattr(stream, "buffer", None)
+        if isinstance(raw, io.RawIOBase):
+            whole = io.BufferedWriter(raw)
+            setattr(
+                sys, name, io.TextIOWrapper(whole, stream.encoding, "backslashreplace", line_buffering=name == "stderr")
+            )
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _ending(error: Exception, settings: Settings, arguments: list[str]) -> int:
+    settings.as_json = settings.as_json or "--json" in arguments
+    try:
+        if isinstance(error, GpumendError):
+            return _tell(error, settings)
+        if isinstance(error, click.Abort):
+            return _interrupted()
+        if isinstance(error, click.ClickException):
+            return _tell_usage(error, settings)
+        if isinstance(error, BrokenPipeError):
+            return reader_gone()
+        if isinstance(error, OSError):
+            return _tell_system(error)
         return _tell_defect(error, settings)
+    except BrokenPipeError:
+        return reader_gone()
+    except OSError as second:
+        return _tell_system(second)
 
 
 def reader_gone() -> int:
     """Whoever read us has gone (`| head`): no answer was given, so no exit code may claim one. Keeps later flushes quiet."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    _discard_output()
     return Exit.NO_READER
 
 
+def _discard_output() -> None:
+    """Send what is still in the buffer nowhere, so that the interpreter does not try once more at its end."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):
+        sys.stdout = None
+
+
+def _interrupted() -> int:
+    say("interrupted")
+    return Exit.INTERRUPTED
+
+
+def say(*lines: str) -> None:
+    """A message on standard error. That it cannot be written changes nothing about the answer."""
+    try:
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.stderr = None
+
+
+def _answer(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def _tell(error: GpumendError, settings: Settings) -> int:
-    from render.reports import document, error_body
+    from render.reports import document, error_body, error_lines
 
     code = settings.none_found if error is settings.none_found_error else error.exit_code
+    say(*error_lines(error))
     if settings.as_json:
-        sys.stdout.write(document(settings.command, gpus=[], error={**error_body(error), "exit": int(code)}))
-    sys.stderr.write(clean(error, keep_newlines=True) + "\n")
+        _answer(document(settings.command, gpus=[], error={**error_body(error), "exit": int(code)}))
     return int(code)
 
 
@@ -128,25 +184,39 @@ def _tell_usage(error: click.ClickException, settings: Settings) -> int:
     from render.reports import document
 
     context = getattr(error, "ctx", None)
-    help_of = context.command_path if context is not None else "gpumend"
-    message = clean(error.format_message())
+    path = context.command_path if context is not None else "gpumend"
+    message = error.format_message()
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        say(message)  # the help text is ours, and has lines
+        message = "no command was given"
+    else:
+        say(clean(message), f"  next      {path} --help")
     if settings.as_json:
         body: dict[str, Any] = {"kind": "UsageError", "doing": "reading the arguments", "expected": "", "seen": message}
-        body |= {"where": "", "next": f"{help_of} --help", "exit": int(Exit.USAGE)}
-        sys.stdout.write(document(settings.command, gpus=[], error=body))
-    sys.stderr.write(f"{message}\n  next      {help_of} --help\n")
+        body |= {"where": "", "next": f"{path} --help", "exit": int(Exit.USAGE)}
+        _answer(document(path.partition(" ")[2], gpus=[], error=body))
     return Exit.USAGE
+
+
+def _tell_system(error: OSError) -> int:
+    """The operating system said no where no command expects it: a full disk under the output, no file handles left."""
+    _discard_output()
+    say(
+        f"the operating system refused: {clean(error.strerror or error)}",
+        *([f"  where     {clean(error.filename)}"] if error.filename else []),
+    )
+    return Exit.SYSTEM
 
 
 def _tell_defect(error: Exception, settings: Settings) -> int:
     import traceback
 
     if settings.traceback:
-        traceback.print_exception(error)
+        say(*(clean(line) for part in traceback.format_exception(error) for line in part.splitlines()))
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    sys.stderr.write(
-        f"gpumend has a defect: {type(error).__name__}: {clean(error)}\n"
-        f"  where     {clean(os.path.basename(frame.filename))}:{frame.lineno} in {frame.name}\n"  # noqa: PTH119
-        f"  next      report it, with the output of the same command and --traceback\n"
+    say(
+        f"gpumend has a defect: {type(error).__name__}: {clean(error)}",
+        f"  where     {clean(os.path.basename(frame.filename))}:{frame.lineno} in {frame.name}",  # noqa: PTH119
+        "  next      report it, with the output of the same command and --traceback",
     )
     return Exit.DEFECT

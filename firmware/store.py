@@ -21,6 +21,7 @@ from firmware.needed import PACKAGES
 
 LIMIT_BYTES = 64 * MIB
 UNPACKING_MEMORY_BYTES = 256 * MIB
+MOST_STREAMS = 16  # xz writes one; a few when files were put behind each other
 SUFFIXES = ("", ".zst", ".xz")
 VARIABLE = "GPUMEND_FIRMWARE"
 CACHE = Path(__file__).resolve().parent.parent / ".cache/firmware/amdgpu"  # filled by tools/get_firmware.py
@@ -90,7 +91,9 @@ def _unxz(data: bytes, path: Path) -> bytes:
     parts: list[bytes] = []
     left = LIMIT_BYTES
     try:
-        while data:
+        for _ in range(MOST_STREAMS):
+            if not data:
+                return b"".join(parts)
             unpacker = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=UNPACKING_MEMORY_BYTES)
             parts.append(unpacker.decompress(data, max_length=left + 1))
             left -= len(parts[-1])
@@ -101,7 +104,8 @@ def _unxz(data: bytes, path: Path) -> bytes:
             data = unpacker.unused_data.lstrip(b"\0")  # padding between streams
     except lzma.LZMAError as error:
         raise _damaged(path, str(error)) from error
-    return b"".join(parts)
+    # Each further stream copies what is left of the file: a file of nothing but tiny ones would cost minutes.
+    raise _damaged(path, f"more than {MOST_STREAMS} streams in one file")
 
 
 def _unzstd(data: bytes, path: Path) -> bytes:

@@ -186,16 +186,17 @@ def _not_there(file: NeededFile, chip: Chip, *, chip_there: bool) -> VerifyRow:
 
 
 def _unpack_failed(name: str, error: InvalidData) -> VerifyRow:
+    what = "cannot be unpacked" if error.doing.startswith("unpacking") else "cannot be a firmware file"
     finding = Finding(
         "amd.firmware.size",
         Severity.ERROR,
-        "cannot be unpacked",
+        what,
         error.expected,
         error.seen,
         error.where,
         error.next_step,
     )
-    return VerifyRow(name, kind_of(name), "-", Status.PROBLEM, f"cannot be unpacked: {error.seen}", findings=(finding,))
+    return VerifyRow(name, kind_of(name), "-", Status.PROBLEM, f"{what}: {error.seen}", findings=(finding,))
 
 
 def check(data: bytes, name: str) -> VerifyRow:

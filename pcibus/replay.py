@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -26,6 +27,8 @@ _INT_MAX = (1 << 64) - 1
 _ERRORS = {
     name: kind for name, kind in vars(base.errors).items() if isinstance(kind, type) and issubclass(kind, GpumendError)
 }
+
+_BDF = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]\Z")
 
 
 class ReplayMismatch(InvalidData):
@@ -48,8 +51,10 @@ class Replay:
             )
         self.name = f"replay:{path}"
         try:
-            self._info = _info(head["info"])
-            self._bars = {bar.index: bar for bar in map(_bar, _list(head["bars"]))}
+            self._info = info_of(head["info"])
+            if not _BDF.match(self._info.bdf):
+                raise ValueError(f"bdf {self._info.bdf[:40]!r}")
+            self._bars = {bar.index: bar for bar in map(bar_of, _list(head["bars"]))}
             self._config_size = _int(head["config_size"])
             # A recording is not on this machine's bus, whatever was recorded.
             self.can = Can(_int(head["can"]) & sum(flag.value for flag in Can)) & ~Can.HOST
@@ -73,19 +78,19 @@ class Replay:
         return self._config_size
 
     def config_read(self, offset: int, size: int) -> int:
-        return self._value(self._next("config_read", offset=offset, size=size))
+        return self._value(self._next("config_read", offset=offset, size=size), size)
 
     def config_write(self, offset: int, size: int, value: int) -> None:
         self._next("config_write", offset=offset, size=size, value=value)
 
     def read32(self, bar: int, offset: int) -> int:
-        return self._value(self._next("read32", bar=bar, offset=offset))
+        return self._value(self._next("read32", bar=bar, offset=offset), 4)
 
     def write32(self, bar: int, offset: int, value: int) -> None:
         self._next("write32", bar=bar, offset=offset, value=value)
 
     def read64(self, bar: int, offset: int) -> int:
-        return self._value(self._next("read64", bar=bar, offset=offset))
+        return self._value(self._next("read64", bar=bar, offset=offset), 8)
 
     def write64(self, bar: int, offset: int, value: int) -> None:
         self._next("write64", bar=bar, offset=offset, value=value)
@@ -179,11 +184,14 @@ class Replay:
         rest = {key: told[key] for key in ("expected", "seen", "where", "next_step", "verb") if key in told}
         return kind(told.get("doing", "a recorded access"), **rest)
 
-    def _value(self, row: dict[str, Any]) -> int:
+    def _value(self, row: dict[str, Any], size: int) -> int:
         try:
-            return _int(row["value"])
+            value = _int(row["value"])
         except (KeyError, TypeError, ValueError) as error:
             raise self._spoilt("a value", repr(row.get("value"))[:80]) from error
+        if not 0 <= value < 1 << 8 * size:
+            raise self._spoilt(f"a value of {size} bytes", f"{value:#x}"[:80])
+        return value
 
     def _data(self, row: dict[str, Any], size: int) -> bytes:
         if "sha256" in row:
@@ -250,7 +258,10 @@ class _Lines:
     def __next__(self) -> tuple[int, bytes]:
         if self._file.closed:
             raise StopIteration
-        line = self._file.readline(MAX_LINE_BYTES + 1)
+        try:
+            line = self._file.readline(MAX_LINE_BYTES + 1)
+        except OSError as error:
+            raise explain(error, self._path, f"reading the recording {self._path}") from error
         if not line:
             raise StopIteration
         self._number += 1
@@ -315,7 +326,8 @@ def _list(value: Any) -> list[Any]:
     return value
 
 
-def _bar(row: Any) -> Bar:
+def bar_of(row: Any) -> Bar:
+    """A Bar from the plain JSON of asdict(). KeyError, TypeError or ValueError when it is none."""
     return Bar(
         _int(row["index"]),
         _int(row["address"]),
@@ -326,7 +338,9 @@ def _bar(row: Any) -> Bar:
     )
 
 
-def _info(row: Any) -> FunctionInfo:
+def info_of(row: Any) -> FunctionInfo:
+    """A FunctionInfo from the plain JSON of asdict(). KeyError, TypeError, ValueError or AttributeError when it is none."""
+
     def number(name: str) -> int | None:
         return None if row.get(name) is None else _int(row[name])
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from base.errors import GpumendError
 from base.findings import Action, Finding, Health, ProbeReport, Severity, graver
-from render.text import Printer, Table, style_of
+from render.text import Printer, Table, clean, style_of
 
 SCHEMA = 1
 
@@ -41,6 +41,13 @@ def error_body(error: GpumendError) -> dict[str, Any]:
         "next": error.next_step,
         "exit": int(error.exit_code),
     }
+
+
+def error_lines(error: GpumendError) -> list[str]:
+    """An error for the eye: what we were doing, then expected / seen / where / next, each on one line whatever it holds."""
+    rows = (("expected", error.expected), ("seen", error.seen), ("where", error.where), ("next", error.next_step))
+    told = [f"  {label:<9} {clean(text)}" for label, text in rows if text]
+    return [clean(f"{error.doing} {error.verb}".rstrip()), *told]
 
 
 def print_finding(printer: Printer, finding: Finding, indent: str = "  ") -> None:

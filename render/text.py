@@ -26,16 +26,13 @@ _STYLES: Mapping[str, str] = {
 }
 
 
-def clean(text: object, *, keep_newlines: bool = False) -> str:
+def clean(text: object) -> str:
     """`text` with everything that is not printable (control, format, surrogate, private) as `\\xNN` or `\\uNNNN`."""
-    out = []
-    for char in str(text):
-        if char.isprintable() or (char == "\n" and keep_newlines):
-            out.append(char)
-        else:
-            code = ord(char)
-            out.append(f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
-    return "".join(out)
+    return "".join(char if char.isprintable() else _shown(ord(char)) for char in str(text))
+
+
+def _shown(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def word(value: object) -> str:
@@ -105,8 +102,8 @@ class Printer:
         return self._console
 
     def line(self, text: str = "", style: str = "") -> None:
-        """One line (or several, at newlines in `text`); `text` is cleaned here."""
-        safe = clean(text, keep_newlines=True)
+        """One line; `text` is cleaned here, newlines too: a name with a newline cannot forge a line of ours."""
+        safe = clean(text)
         if not self.fancy:
             self.out.write(safe + "\n")
             return
@@ -145,24 +142,35 @@ class Printer:
         self.console.print(Padding(grid, (0, 0, 0, len(indent))), soft_wrap=False)
 
     def table(self, table: Table, indent: str = "") -> None:
+        """Aligned columns; a line wider than the terminal runs on, no cell is ever cut or folded."""
         if not self.fancy:
             self.out.write(plain_table(table, indent))
             return
-        from rich.padding import Padding
-        from rich.table import Table as RichTable
-        from rich.text import Text
+        header, *rows = plain_table(table, indent).splitlines()
+        self.spans((header, "bold"))
+        names = [index for index, name in enumerate(table.columns) if name in table.states]
+        starts, cells = _columns(table, indent)
+        for row, words in zip(rows, cells, strict=True):
+            self.spans(*_coloured(row, [(starts[index], words[index]) for index in names]))
 
-        drawn = RichTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for name in table.columns:
-            drawn.add_column(name, justify="right" if name in table.right else "left", overflow="fold")
-        for row in table.rows:
-            cells = []
-            for name, cell in zip(table.columns, row, strict=True):
-                text = word(cell)
-                style = _STYLES.get(text, "") if name in table.states else "magenta" if text == UNKNOWN else ""
-                cells.append(Text(text, style=style))
-            drawn.add_row(*cells)
-        self.console.print(Padding(drawn, (0, 0, 0, len(indent))))
+
+def _columns(table: Table, indent: str) -> tuple[list[int], list[list[str]]]:
+    """Where each column starts in a plain table's lines, and its cells."""
+    cells = [[word(cell) for cell in row] for row in table.rows]
+    starts, at = [], len(indent)
+    for index, name in enumerate(table.columns):
+        starts.append(at)
+        at += max([len(name), *(len(row[index]) for row in cells)]) + 2
+    return starts, cells
+
+
+def _coloured(row: str, words: list[tuple[int, str]]) -> list[tuple[str, str]]:
+    """A line cut into (text, style) at the state words that stand in it at the given places."""
+    parts, at = [], 0
+    for start, text in words:
+        parts += [(row[at:start], ""), (row[start : start + len(text)], style_of(text))]
+        at = start + len(text)
+    return [*parts, (row[at:], "")]
 
 
 def style_of(state: str) -> str:

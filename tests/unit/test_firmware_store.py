@@ -199,3 +199,11 @@ def test_list_folder_without_permission_is_77(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(NotPermitted, match="read permission on the folder"):
         store.list_folder(tmp_path)
+
+
+def test_read_xz_of_countless_tiny_streams_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "many.bin.xz"
+    path.write_bytes(lzma.compress(b"") * 100_000)
+    with pytest.raises(InvalidData, match=r"unpacking many\.bin\.xz") as caught:
+        store.read(path)
+    assert caught.value.seen == "more than 16 streams in one file"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from base.errors import GpumendError, NotPermitted
 from base.findings import Action, Finding, Health, ProbeReport, Severity
-from render.reports import document, error_body, findings_table, print_probe, summary_table
+from render.reports import document, error_body, error_lines, findings_table, print_probe, summary_table
 from render.text import Printer, Table, clean, csv_text, hex_view, plain_table, word
 
 EVIL = "a\x1b[31mred\x1b]0;title\x07\x9b2J\u202egnp.exe\x7f\r\n"
@@ -43,11 +44,6 @@ def test_clean_terminal_escapes_become_visible_text() -> None:
 @given(st.text())
 def test_clean_any_text_is_printable(text: str) -> None:
     assert clean(text).isprintable()
-
-
-def test_clean_newlines_kept_only_when_asked() -> None:
-    assert clean("a\nb", keep_newlines=True) == "a\nb"
-    assert clean("a\nb") == "a\\x0ab"
 
 
 def test_word_none_is_unknown_and_zero_is_zero() -> None:
@@ -143,3 +139,26 @@ def test_hex_view_marks_what_differs_and_what_is_missing() -> None:
     assert rows[1][1][0] == ("10", False)
     assert rows[1][1][1] == ("ff", True)
     assert rows[1][1][2] == ("--", True)
+
+
+def test_line_newline_in_a_name_cannot_forge_a_line() -> None:
+    out = io.StringIO()
+    Printer(out).line("x\nvalid: 22 files")
+    assert out.getvalue() == "x\\x0avalid: 22 files\n"
+
+
+def test_error_lines_are_one_line_for_each_answer_whatever_they_hold() -> None:
+    error = GpumendError("reading a\nb", expected="c\nd", seen="e", where="f\x1b[2J")
+    lines = error_lines(error)
+    assert lines == ["reading a\\x0ab failed", "  expected  c\\x0ad", "  seen      e", "  where     f\\x1b[2J"]
+
+
+def test_printer_terminal_table_is_never_folded_or_cut() -> None:
+    from rich.console import Console
+
+    out = io.StringIO()
+    console = Console(file=out, width=40, force_terminal=True, color_system=None, soft_wrap=True)
+    rows = [("0000:c1:00.0", "healthy", "y" * 60), ("0000:c2:00.0", "hung", "z")]
+    Printer(out, console=console).table(Table(("bdf", "health", "note"), rows, states=frozenset({"health"})))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    assert plain.splitlines()[1:] == ["0000:c1:00.0  healthy  " + "y" * 60, "0000:c2:00.0  hung     z"]
