@@ -157,6 +157,13 @@ WRONG = [
     (("--on", HIVE, "discovery", "diff"), 64, "-g"),
     (("discovery", "diff", "a", "b", "c"), 64, "two"),
     (("bind",), 64, "DRIVER"),
+    (("bind", ""), 64, "empty name"),
+    (("unbind", "--limit", "nan"), 64, "limit"),
+    (("--on", "model:mi350x", "regs", "read", "GRBM_STATUS[8]"), 64, "there is none"),
+    (("--on", "model:mi350x", "regs", "read", "GC[99].GRBM_STATUS"), 64, "GRBM_STATUS"),
+    (("--on", HIVE, "-g", "9" * 5000, "list"), 64, "selecting"),
+    (("model", "demo", "--json"), 64, "person"),
+    (("-g", "0", "discovery", "diff", "a", "b"), 64, "-g"),
 ]
 
 
@@ -329,3 +336,55 @@ def test_closed_pipe_ends_quietly_and_claims_no_health(tmp_path: Path) -> None:
         timeout=60,
     )
     assert ran.stderr == "code 141\n"
+
+
+def test_lost_gpu_keeps_its_saved_copy_and_says_why_it_cannot_be_found(run) -> None:  # type: ignore[no-untyped-def]
+    assert run("--on", "model:mi350x", "discovery", "save").code == 0
+    ran = run("--on", "model:mi350x?fault=bus-lost", "discovery", "diff")
+    assert ran.code == 2
+    assert "the GPU is lost" in ran.err
+    assert "no saved copy" not in ran.err
+
+
+def test_save_where_nothing_can_be_written_is_refused_dry_or_not(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    for flags in ((), ("--dry-run",)):
+        ran = run("--on", "model:mi350x", "discovery", "save", *flags)
+        assert ran.code == 69
+        assert "XDG_DATA_HOME" in ran.out
+
+
+def test_same_address_twice_is_one_gpu(run) -> None:  # type: ignore[no-untyped-def]
+    assert len(run("--on", "model:mi350x", "--on", "model:mi350x", "list").out.splitlines()) == 2
+
+
+def test_show_same_file_twice_shows_each_once(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    from gpumodel import open_models
+
+    blob = open_models("mi300x")[0].read_block(0, (192 << 30) - 0x10000, 0x2800)
+    path = tmp_path / "table.bin"
+    path.write_bytes(blob)
+    once = run("discovery", "show", str(path)).out
+    assert run("discovery", "show", str(path), str(path)).out == once * 2
+
+
+def test_several_files_of_which_one_is_missing_are_all_told(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    from gpumodel import open_models
+
+    path = tmp_path / "table.bin"
+    path.write_bytes(open_models("mi300x")[0].read_block(0, (192 << 30) - 0x10000, 0x2800))
+    ran = run("discovery", "validate", str(path), str(tmp_path / "none"))
+    assert ran.code == 2
+    assert f"{path}: valid" in ran.out
+    assert "cannot be read" in ran.out
+
+
+def test_every_known_part_has_its_firmware_listed(run) -> None:  # type: ignore[no-untyped-def]
+    from amdriver.parts import PARTS
+
+    for part in PARTS.values():
+        if not part.is_vf:
+            assert "gc_9_" in run("firmware", "needed", part.name.lower()).out, part.name
