@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
 import click
 
 from base.errors import UsageError
-from commands.common import common_options, emit, settings_of
+from commands.common import Settings, common_options, emit, settings_of
 from gpumend import list_gpus
 from render.text import Printer, Table
 
@@ -46,9 +47,56 @@ def model_faults(context: click.Context) -> int:
     faults = catalogue()
     columns = ("fault", "what it does", "argument (default)", "cured by")
     rows = [(item["name"], item["summary"], _argument(item), ", ".join(item["cured_by"]) or "never") for item in faults]
-    table = Table(columns, rows)
-    emit(settings, "model faults", body={"faults": faults}, table=table, human=lambda printer: printer.table(table))
+
+    def human(printer: Printer) -> None:
+        for name, summary, argument, cures in rows:
+            printer.spans((f"{name:<21}", "bold"), (summary, ""))
+            if argument != "-":
+                printer.spans((f"    argument {argument}", "dim"))
+            printer.spans((f"    cured by {cures}", "dim"))
+
+    emit(settings, "model faults", body={"faults": faults}, table=Table(columns, rows), human=human)
     return 0
+
+
+@model_group.command("serve", short_help="Software GPUs in a process of their own, over a socket.")
+@click.argument("spec", metavar="MODEL")
+@click.option(
+    "--remote", metavar="HOST:PORT", default="127.0.0.1:6667", show_default=True, help="Port 0: any free one."
+)
+@click.option(
+    "--allow-remote", is_flag=True, help="Serve beyond this machine, too: whoever reaches the port owns these GPUs."
+)
+@common_options
+@click.pass_context
+def serve(context: click.Context, spec: str, remote: str, allow_remote: bool) -> int:
+    """Serve the GPUs of MODEL ('mi350x*8') until Ctrl-C: they live on while clients come, go and are killed.
+
+    Speaks tinygrad's remote PCI protocol (REMOTE=HOST:PORT) as well as gpumend's --on remote:HOST:PORT."""
+    from gpumend import serve_model
+
+    settings = settings_of(context)
+    settings.command = "model serve"
+    # SIGTERM, too, is a wish to end in order
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with serve_model(remote, spec, allow_remote=allow_remote) as server:
+            _tell_address(settings, server.address, len(server.transports))
+            server.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def _tell_address(settings: Settings, address: str, gpus: int) -> None:
+    """One line, at once: whoever started us in a pipe waits for it."""
+    table = Table(("address", "gpus"), [[address, gpus]])
+    text = f"serving {gpus} GPU{'s' if gpus != 1 else ''} until Ctrl-C; try: gpumend --on {address} list"
+    body = {"address": address, "served": gpus}
+    emit(settings, "model serve", body=body, table=table, human=lambda printer: printer.line(text))
+    sys.stdout.flush()
 
 
 @model_group.command("demo", short_help="A sick hive, looked at: the tour in ten seconds.")

@@ -66,6 +66,9 @@ UNCORRECTABLE_ERRORS = {
     29: "MisIDETLP", 30: "PCRC_CHECK", 31: "TLPXlatBlocked",
 }  # fmt: skip
 
+NOT_BY_RESCAN = "Remove and rescan alone does not bring back a device that does not answer"
+_PORT_IS_GONE = "does not answer either"
+
 
 @dataclass(frozen=True, slots=True)
 class Capability:
@@ -227,7 +230,7 @@ def why_all_ones(transport: Transport) -> list[Finding]:
         return [_asleep(info.power_state, f"power_state of {info.bdf}", transport.name)]
     try:
         if is_lost(transport):
-            return [_lost(info)]
+            return [lost_finding(info)]
         return _doubts(transport, info)
     except (GpumendError, OSError) as error:
         return [finding_of(error)]
@@ -280,7 +283,7 @@ class _Decoder:
 
     def decode(self) -> ConfigSpace:
         if is_lost(self.transport):
-            return ConfigSpace(self.size, lost=True, findings=(_lost(self.info),))
+            return ConfigSpace(self.size, lost=True, findings=(lost_finding(self.info, self.upstream),))
         # A virtual function's ids read all ones; the system knows them from the physical one.
         ids = self.dword(0)
         vendor, device = (ids & 0xFFFF, ids >> 16) if ids != ALL_ONES else (self.info.vendor, self.info.device)
@@ -652,16 +655,44 @@ def aer_finding(bdf: str, counters: dict[str, dict[str, int]] | None) -> Finding
     )
 
 
-def _lost(info: FunctionInfo) -> Finding:
+def lost_finding(info: FunctionInfo, upstream: Transport | None = None, seen: str = f"{ALL_ONES:#010x}") -> Finding:
+    """The device does not answer any more; `upstream`: the port above, asked for the state of its link."""
+    port = _port_state(info, upstream)
+    next_ = f"reset the bus of the port above{f' ({info.upstream})' if info.upstream else ''}"
+    if port.endswith(_PORT_IS_GONE):
+        next_ = "bring back the port above first, then reset its bus"
     return Finding(
         "pci.lost",
         Severity.FATAL,
         "the device is gone from the bus: config space reads all ones",
         expected=f"{info.device:04x}{info.vendor:04x} (its ids), or its class",
-        seen=f"{ALL_ONES:#010x}",
-        where=f"config+0x0 on {info.bdf}",
-        next=f"bus reset of the port above{f' ({info.upstream})' if info.upstream else ''}; if it stays: power cycle",
+        seen=seen,
+        where=f"config+0x0 on {info.bdf}; {port}",
+        next=f"{next_}; if it stays away: power cycle. {NOT_BY_RESCAN}",
     )
+
+
+def _port_state(info: FunctionInfo, upstream: Transport | None) -> str:
+    """What the port above says of the link down to a device that does not answer."""
+    if upstream is None:
+        return (
+            f"port above {info.upstream}: not asked" if info.upstream else "the port above is not known, so not asked"
+        )
+    try:
+        return f"port above {upstream.info().bdf}: {_port_words(upstream)}"
+    except (GpumendError, OSError) as error:
+        reason = error.seen or error.doing if isinstance(error, GpumendError) else str(error)
+        return f"port above {info.upstream}: cannot be asked ({reason})"
+
+
+def _port_words(upstream: Transport) -> str:
+    if is_lost(upstream):
+        return _PORT_IS_GONE
+    port = _Decoder(upstream, None)
+    link = port.link(_first(port.walk(), 0x10))
+    if link is None or link.active is None:
+        return "answers, does not tell whether its link is up"
+    return "answers, link up" if link.active else "link down"
 
 
 def _memory_off(info: FunctionInfo) -> Finding:

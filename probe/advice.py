@@ -21,6 +21,10 @@ _BUS_TOGETHER = (
     "If the finding stays: power cycle, then show this to the vendor"
 )
 _BUS_ALONE = "reset the bus above this GPU. If the finding stays: power cycle, then show this to the vendor"
+_LOST_TOGETHER = (
+    "The other members of its hive have lost their links to it, and the bus reset brings back this member only, without "
+    "its links: then reset the hive with mode1, {members} together, never this GPU alone"
+)
 _REASONS = {
     "amd.discovery.": "The boot firmware then writes the table anew; gpumend discovery diff shows what changed",
     "amd.ras.fatal": "Save the evidence first (error banks are lost with the reset), and use the fatal flag",
@@ -43,7 +47,9 @@ def _fitted(finding: Finding, in_hive: bool, who: str) -> Finding:
         Action.MODE1: _ALONE,
         Action.BUS_RESET: _BUS_TOGETHER if in_hive else _BUS_ALONE,
     }
-    if action not in texts or finding.code == "pci.lost":
+    if finding.code == "pci.lost":
+        return replace(finding, next=f"{finding.next}. {_LOST_TOGETHER.format(members=who)}") if in_hive else finding
+    if action not in texts:
         return finding
     reason = next((text for code, text in _REASONS.items() if finding.code.startswith(code)), "")
     told = texts[action].format(members=who)

@@ -3,7 +3,8 @@
 Source of the fixed bases: the kernel reads MEMSIZE, C2PMSG_33, C2PMSG_92 and C2PMSG_126 at fixed indices before it has
 a table (amdgpu_discovery.c, amdgpu_ras.c); together with the headers' offsets these fix segment 2 of NBIO and segment 0
 of MP0, and MP1 shares MP0's. GC, SDMA and MMHUB have no such place: without a table they are not asked, but for the one
-look at XGMI_LFB_CNTL that `hive_guess` checks against the memory size. AID rule: amdgpu_xgmi.c, amdgpu_ras.c."""
+look at XGMI_LFB_CNTL that probe/xgmi.py checks against the memory size. Once that base has proved itself, XCC 0 is asked
+there for its engine and its faults: all these registers are in the same segment. AID rule: amdgpu_xgmi.c, amdgpu_ras.c."""
 
 from __future__ import annotations
 
@@ -58,9 +59,16 @@ def aids(session: Session) -> tuple[int, ...]:
 
 
 def gcs(session: Session) -> Iterator[tuple[int, Gc]]:
-    """Every XCC by physical instance."""
+    """Every XCC by physical instance; without a table XCC 0, if its base has proved itself."""
+    if session.ip_map is None and session.gc0 is not None:
+        yield 0, session.gc0
     for ip in _active(session, "GC"):
         yield ip.instance, Gc(session.access, ip.bases, f"GC[{ip.instance}]")
+
+
+def gcs_left(session: Session) -> Iterator[tuple[int, Gc]]:
+    """Those XCCs that an earlier look has not asked."""
+    return ((instance, gc) for instance, gc in gcs(session) if instance not in session.asked_xccs)
 
 
 def mmhubs(session: Session) -> Iterator[tuple[int, Mmhub]]:

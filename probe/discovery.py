@@ -16,12 +16,14 @@ from amdriver.ip_map import IpMap
 from base.errors import GpumendError
 from base.findings import Finding, Severity
 from probe import blocks
-from probe.session import Session, reason_of
+from probe.reason import reason_of
+from probe.session import Session
 
+MEMSIZE = "amd.discovery.memsize"
 NO_BASES = "without a valid discovery table it is not known where these registers are"
 # Of several things wrong with one table the first of these is the cause; the others follow from it and become notes.
 CAUSES = (
-    "amd.discovery.memsize",
+    MEMSIZE,
     "amd.discovery.unstable",
     "amd.discovery.bar0",
     "amd.discovery.signature",
@@ -77,7 +79,7 @@ def _own(session: Session, facts: dict[str, Any], golden: bytes | None) -> None:
         _keep(session, located.findings)
         return
     validation = validate(located.blob, golden=golden, vram_size_bytes=located.vram_size_bytes)
-    _keep(session, (*located.findings, *validation.findings), at=_place(located))
+    _keep(session, (*located.findings, *validation.findings), at=_place(located), valid=validation.ip_map is not None)
     facts["valid"] = validation.ok and validation.ip_map is not None
     _use(session, facts, validation.ip_map, "its own table")
     if validation.ip_map is not None:
@@ -88,11 +90,16 @@ def _place(located: Located) -> str:
     return f"VRAM {located.vram_offset:#x}" if located.vram_offset is not None else located.source
 
 
-def _keep(session: Session, findings: Iterable[Finding], at: str = "") -> None:
-    """Tell the cause; what else is wrong with the same table becomes a note. Each says where in VRAM it was read."""
+def _keep(session: Session, findings: Iterable[Finding], at: str = "", *, valid: bool = False) -> None:
+    """Tell the cause; what else is wrong with the same table becomes a note. Each says where in VRAM it was read.
+
+    A memory size that is not the product's is the cause of a table that is not there. Beside a `valid` one it only says
+    that this is another memory size than we know."""
     # Whether the boot firmware is ready is the PSP's question, asked next.
     told = [finding for finding in findings if finding.code != "amd.discovery.boot"]
     serious = [finding for finding in told if finding.severity.rank >= Severity.WARNING.rank]
+    if valid:
+        serious = [finding for finding in serious if finding.code != MEMSIZE]
     order = {code: place for place, code in enumerate(CAUSES)}
     cause = min(serious, key=lambda finding: order.get(finding.code, len(order)), default=None)
     for finding in told:
@@ -106,6 +113,13 @@ def _keep(session: Session, findings: Iterable[Finding], at: str = "") -> None:
         session.found(replace(finding, where=where, severity=severity))
 
 
+def borrow(session: Session, ip_map: IpMap) -> None:
+    """Take the bases from the map of another GPU of this part, for a second look."""
+    facts = session.facts["discovery"]
+    _use(session, facts, ip_map, "another GPU of this part")
+    facts.update(_summary(ip_map))
+
+
 def _elsewhere(session: Session, facts: dict[str, Any], golden: bytes | None) -> None:
     for ip_map, source in _other_maps(session, golden):
         if ip_map is not None:
@@ -117,7 +131,6 @@ def _other_maps(session: Session, golden: bytes | None) -> Iterator[tuple[IpMap 
     if golden is not None:
         yield validate(golden).ip_map, "the saved good copy"
     yield _driver_map(session), "the bound driver's copy"
-    yield session.settings.borrowed, "another GPU of this part"
 
 
 def _driver_map(session: Session) -> IpMap | None:

@@ -2,14 +2,15 @@
 
 Source: gfx_v9_4_3.c gc_reg_list_9_4_3 (what the kernel dumps of a hung GPU), gc_9_4_3_sh_mask.h. Queue registers (CP_HQD_*)
 are banked by GRBM_GFX_CNTL, which a probe never writes, so they are not asked here. A MEC that is busy all the time while
-its instruction pointer stands still is hung; an idle one rests wherever it likes, a halted one is held on purpose."""
+its instruction pointer stands still for the whole watch is taken for hung; an idle one rests wherever it likes, a halted
+one is held on purpose. The rule is our inference (docs/fidelity.md): one wait longer than the watch looks the same."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from base.findings import Finding, Severity
-from probe import blocks
+from probe import blocks, host
 from probe.session import Session
 from probe.watch import Suspect
 from registers.amd.gc_9_4_3 import Gc
@@ -22,9 +23,8 @@ NEXT_MEC = (
 
 def ask(session: Session) -> None:
     """Busy state of every XCC, and whether busy MECs move."""
-    rows: list[dict[str, Any]] = []
-    session.facts["gfx"] = rows
-    for instance, gc in blocks.gcs(session):
+    rows: list[dict[str, Any]] = session.facts.setdefault("gfx", [])
+    for instance, gc in blocks.gcs_left(session):
         state = _Mec(session, gc, instance)
         rows.append(state.row)
         session.attempt(f"GC[{instance}]", state.first_look)
@@ -40,6 +40,8 @@ class _Mec:
         self.pointers: dict[int, int] = {}
         self.samples = 0
         self.stuck: tuple[int, ...] = ()
+        self.status = ""
+        self.stalled = ""
         self.row: dict[str, Any] = {
             "xcc": instance,
             "busy": None,
@@ -50,6 +52,8 @@ class _Mec:
 
     def first_look(self) -> None:
         if not self.look():
+            # Read now: when the watch is over there may be no time left for reading.
+            self.stalled = str(self.gc.CP_CPC_STALLED_STAT1.read())
             self.session.suspects.append(Suspect(f"MEC of GC[{self.instance}]", self.look, self.finding))
 
     def look(self) -> bool:
@@ -67,6 +71,7 @@ class _Mec:
         running = [me for me in busy if busy[me] and not halted[me]]
         moved = [me for me in running if self._moved(me)]
         self.stuck = tuple(me for me in running if me not in moved)
+        self.status = str(status)
         return not self.stuck
 
     def _moved(self, me: int) -> bool:
@@ -81,15 +86,13 @@ class _Mec:
         what = f"{'hang' if many else 'hangs'}: busy, and {'no' if many else 'its'} instruction pointer "
         what += "moves" if many else "does not move"
         pointers = ", ".join(f"CP_MEC{me}_INSTR_PNTR={self.pointers[me]:#x}" for me in self.stuck)
-        status = self.gc.CP_CPC_STATUS.read()
-        stalled = self.gc.CP_CPC_STALLED_STAT1.read()
         return Finding(
             "amd.gfx.mec",
             Severity.ERROR,
             f"{engines} of XCC {self.instance} {what}",
             expected="an idle MEC, or an instruction pointer that moves while it is busy",
-            seen=f"{pointers} in {self.samples} samples over {watched_s:.1f} s; CP_CPC_STATUS={status}; "
-            f"CP_CPC_STALLED_STAT1={stalled}",
+            seen=f"{pointers} in {self.samples} samples over {watched_s:.1f} s (one wait longer than that looks the same); "
+            f"CP_CPC_STATUS={self.status}; CP_CPC_STALLED_STAT1={self.stalled}",
             where=self.gc.CP_CPC_STATUS.where,
-            next=NEXT_MEC,
+            next=host.job_first(self.session, NEXT_MEC),
         )

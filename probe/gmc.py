@@ -45,12 +45,11 @@ NEXT_POISON = "poisoned memory was used: mode2, then retire the bad page; the pr
 
 def ask(session: Session) -> None:
     """Fault status of every hub."""
-    rows: list[dict[str, Any]] = []
-    session.facts["faults"] = rows
+    rows: list[dict[str, Any]] = session.facts.setdefault("faults", [])
     named = session.ip_map is not None and session.ip_map.version_of("MMHUB") == MM_NAMED_VERSION
     mm_clients = MM_CLIENTS if named else {}
     gfx_clients = dict(enumerate(GFX_CLIENTS))
-    for xcc, gc in blocks.gcs(session):
+    for xcc, gc in blocks.gcs_left(session):
         hub = f"GFXHUB of XCC {xcc}"
         session.attempt(hub, partial(_hub, session, rows, gc, hub, gfx_clients))
     for aid, mmhub in blocks.mmhubs(session):

@@ -1,8 +1,9 @@
 """What can only be told by looking at all GPUs: who is in which hive, and whose links are fewer than its mates'.
 
 Source: gfxhub_v1_2.c (node and highest node of XGMI_LFB_CNTL), amdgpu_xgmi.c (hive id in sysfs). Members: GPUs with the
-same hive id of the kernel's if it can be read, else distinct node ids 0..max that make max + 1 GPUs. A GPU that could not
-tell counts as a member unless the others prove that it is not: mode1 on one member of a hive harms the others."""
+same hive id of the kernel's if it can be read, else (or where only some of them are bound) distinct node ids 0..max that
+make max + 1 GPUs. A GPU with a hive id is in a hive, whatever its registers say. One that could not tell counts as a member
+unless the others prove that it is not: mode1 on one member of a hive harms the others."""
 
 from __future__ import annotations
 
@@ -12,9 +13,7 @@ from typing import Any
 
 from base.findings import Finding
 from probe.session import Progress
-from probe.xgmi import link_finding
-
-LINK = "amd.xgmi.link"
+from probe.xgmi import LINK, link_finding
 
 
 @dataclass(slots=True)
@@ -36,6 +35,11 @@ class Seen:
     def xgmi(self, name: str) -> Any:
         return (self.facts.get("xgmi") or {}).get(name)
 
+    @property
+    def hive_id(self) -> str | None:
+        """The kernel's word; it gives one to members of hives only."""
+        return self.xgmi("hive_id") or None
+
 
 def settle(gpus: Sequence[Seen]) -> None:
     """Fill in `in_hive` and `members`, and add what comparing shows."""
@@ -53,11 +57,17 @@ def settle(gpus: Sequence[Seen]) -> None:
 
 def _hives(gpus: Sequence[Seen]) -> list[list[Seen]]:
     """Complete hives among these GPUs."""
-    by_id: dict[Any, list[Seen]] = {}
-    for gpu in gpus:
-        if (gpu.xgmi("nodes") or 1) > 1:
-            by_id.setdefault(gpu.xgmi("hive_id"), []).append(gpu)
-    return [group for group in by_id.values() if _complete(group)]
+    rest = [gpu for gpu in gpus if (gpu.xgmi("nodes") or 1) > 1]
+    found = []
+    for name in dict.fromkeys(gpu.hive_id for gpu in rest if gpu.hive_id):
+        group = [gpu for gpu in rest if gpu.hive_id == name]
+        if _complete(group):
+            found.append(group)
+            rest = [gpu for gpu in rest if gpu.hive_id != name]
+    # Ids are told for bound GPUs only: those that are left may be one hive, some bound and some not.
+    if rest and len({gpu.hive_id for gpu in rest if gpu.hive_id}) <= 1 and _complete(rest):
+        found.append(rest)
+    return found
 
 
 def _complete(group: Sequence[Seen]) -> bool:
@@ -68,6 +78,8 @@ def _complete(group: Sequence[Seen]) -> bool:
 def _in_hive(gpu: Seen, gpus: Sequence[Seen], told: Sequence[Seen]) -> bool:
     if gpu.is_vf:
         return False
+    if gpu.hive_id:
+        return True
     nodes = gpu.xgmi("nodes")
     if nodes is not None:
         return bool(nodes > 1)

@@ -18,8 +18,9 @@ from pcibus import config as pci_config
 from pcibus import sysfs
 from pcibus.transport import Transport
 from probe import metrics
-from probe.session import Session, reason_of
-from probe.xgmi import LINKS_QUESTION, PORTS, empty_facts, link_finding
+from probe.reason import reason_of
+from probe.session import Session
+from probe.xgmi import HIVE_QUESTION, LINKS_QUESTION, OTHER_LINKS, PORTS, bad_links, empty_facts, link_finding
 
 _MOST_BYTES = 4096
 _NODE = re.compile(r"node\d+\Z")
@@ -74,7 +75,7 @@ def _hive(session: Session) -> None:
     nodes = _nodes(path / "xgmi_hive_info")
     if physical is not None and physical.isdigit() and nodes:
         facts.update(node=int(physical), nodes=nodes, source=_TOLD_BY)
-        session.answered("hive membership")
+        session.answered(HIVE_QUESTION)
 
 
 def _smu_answers(session: Session) -> None:
@@ -96,10 +97,8 @@ def _links(session: Session, states: tuple[int, ...], path: Path) -> None:
     if all(row["state"] is None for row in rows):
         return
     facts.update(links=rows, links_source=_TOLD_BY)
-    session.answered(LINKS_QUESTION)
-    bad = [row for row in rows if row["state"] == "inactive"]
-    if facts["nodes"] - 1 > sum(row["state"] == "active" for row in rows) + len(bad):
-        bad += [row for row in rows if row["state"] == "disabled"]
+    session.answered(LINKS_QUESTION, OTHER_LINKS)
+    bad = bad_links(rows, facts["nodes"], whole=True)
     if bad:
         session.found(link_finding(bad, facts, str(path), None))
 

@@ -7,22 +7,21 @@ space was asked: lost, asleep, decoding off, mapping refused and dead BAR are fi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from amdriver.parts import Part
-from base.errors import NotPermitted
+from base.errors import GpumendError, NotPermitted
 from base.findings import Finding, Severity
 from pcibus import config as pci_config
 from pcibus.config import ConfigSpace
-from pcibus.transport import ALL_ONES, FunctionInfo
+from pcibus.transport import ALL_ONES, FunctionInfo, Transport
 from probe import blocks, kernel
 from probe.session import Gone, Session
 
-NEXT_LOST = (
-    "reset the bus of the port above it; if it stays away: power cycle. Remove and rescan alone does not bring back a "
-    "GPU that does not answer"
-)
+NEXT_LOST = f"reset the bus of the port that was above it; if it stays away: power cycle. {pci_config.NOT_BY_RESCAN}"
 _BAR_AT = 0x10
 _MMIO_BAR = 5
 
@@ -83,7 +82,8 @@ def asleep(session: Session) -> str | None:
 
 def config(session: Session) -> None:
     """Decode config space: lost, power, memory decoding, link, ASPM, AER. Raises Gone."""
-    space = pci_config.decode(session.transport, kernel.upstream(session))
+    with closing_port(session) as port:
+        space = pci_config.decode(session.transport, port)
     if space.lost:
         raise Gone("config space reads all ones")
     facts = session.facts["pci"]
@@ -238,15 +238,20 @@ def dead_reason(session: Session) -> str | None:
 
 
 def lost_finding(session: Session, why: str) -> Finding:
-    """The GPU is gone: from the start, or while it was asked."""
-    info = session.info
-    upstream = f" ({info.upstream})" if info.upstream else ""
-    return Finding(
-        "pci.lost",
-        Severity.FATAL,
-        "the GPU has fallen off the bus: config space reads all ones",
-        expected=f"ids {info.vendor:04x}:{info.device:04x} at config+0x0",
-        seen=f"{why}, while asking: {session.asking}",
-        where=f"config+0x0 on {info.bdf}; the port above{upstream} still answers or not: see its link status",
-        next=NEXT_LOST,
-    )
+    """The GPU is gone: from the start, or while it was asked. The port above is asked for its link."""
+    with closing_port(session) as port:
+        return pci_config.lost_finding(session.info, port, f"{why}, while asking: {session.asking}")
+
+
+@contextmanager
+def closing_port(session: Session) -> Iterator[Transport | None]:
+    """The port above, for as long as it is asked; None where the system does not show it."""
+    try:
+        port = kernel.upstream(session)
+    except (GpumendError, OSError):
+        port = None
+    try:
+        yield port
+    finally:
+        if port is not None:
+            port.close()

@@ -25,7 +25,8 @@ question was never reached (a lost GPU has no `gfx`).
     gfx         [{xcc, busy, mec_busy, halted, grbm_status}] by physical instance
     sdma        [{engine, idle, halted, pending}] by physical instance
     holders     {complete, gaps, processes [{pid, command, cgroup, container, what, only_kfd}]}; None for a model
-    unanswered  [{question, reason}]"""
+    holders_complete    whether every process could be looked at: if not, an empty list proves nothing; None for a model
+    unanswered  [{question, reason}]; without a table "... beyond XCC 0" means that XCC 0 alone was asked"""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from amdriver.discovery import validate
-from amdriver.ip_map import IpMap
+from amdriver.ip_map import SDMA_PER_AID, IpMap
 from amdriver.parts import Part
 from base.child import ChildTimeout, run_many_in_children
 from base.clock import Clock, Outcome, RealClock
@@ -48,12 +49,13 @@ from probe.advice import advise
 from probe.hive import Seen, settle
 from probe.one import probe_one
 from probe.scratch import Scratch
-from probe.session import Progress, Settings, timeout_finding, unanswered_finding
+from probe.session import TIMEOUT, Progress, Settings, timeout_finding, unanswered_finding
 from probe.verdict import verdict
 
 LIMIT_S = 2.0
 _CHILD_MARGIN_S = 0.2  # so that the child itself can end its probe and tell more
 _LEAST_S = 0.2  # a second look is not worth less
+_XCCS_PER_AID = 2
 _NOTHING = Progress("identity", {}, (), ())
 
 
@@ -114,17 +116,26 @@ def _round(runs: Sequence[_Running], clock: Clock, in_children: bool | None) -> 
         _in_children(host)
     if others:
         start = clock.now()
-        outcomes = clock.run_together([_work(run.target, run.settings, clock) for run in others])
+        outcomes = clock.run_together([_work(run, run.settings, clock) for run in others])
         for run, outcome in zip(others, outcomes, strict=True):
             run.used_s = clock.now() - start
             _take(run, outcome)
 
 
 def _work(
-    target: Target, settings: Settings, clock: Clock, on_progress: Callable[[Progress], None] | None = None
+    run: _Running, settings: Settings, clock: Clock, on_progress: Callable[[Progress], None] | None = None
 ) -> Callable[[], Progress]:
+    target, earlier = run.target, run.progress
+
     def work() -> Progress:
-        return probe_one(target.transport, part=target.part, clock=clock, settings=settings, on_progress=on_progress)
+        return probe_one(
+            target.transport,
+            part=target.part,
+            clock=clock,
+            settings=settings,
+            on_progress=on_progress,
+            earlier=earlier,
+        )
 
     return work
 
@@ -149,7 +160,7 @@ def _in_children(runs: Sequence[_Running]) -> None:
         def tell(progress: Progress) -> None:
             scratch.put(pickle.dumps(progress, pickle.HIGHEST_PROTOCOL))
 
-        return _work(run.target, settings, clock, tell)
+        return _work(run, settings, clock, tell)
 
     start = time.monotonic()
     try:
@@ -187,30 +198,35 @@ def _broken(error: BaseException | None, asking: str, limit_s: float, where: str
 
 
 def _second_look(runs: Sequence[_Running], clock: Clock, in_children: bool | None) -> None:
-    """GPUs without a table of their own are asked again with the map of a whole GPU of the same part, in the time left."""
+    """GPUs without a table of their own are asked again with the map of a whole GPU of the same part, in the time left.
+
+    The second look starts from what the first one learned, so that nothing is lost if it breaks or runs out of time."""
     again = []
+    lenders: dict[Part, IpMap | None] = {}
     for run in runs:
         left_s = run.settings.limit_s - run.used_s
         if run.broken is not None or left_s < _LEAST_S or not _needs_map(run.progress):
             continue
-        borrowed = _lender(runs, run.target.part)
+        part = run.target.part
+        if part not in lenders:
+            lenders[part] = _lender(runs, part)
+        borrowed = lenders[part]
         if borrowed is not None:
-            again.append((run, _Running(run.target, replace(run.settings, limit_s=left_s, borrowed=borrowed))))
-    _round([second for _, second in again], clock, in_children)
-    for first, second in again:
-        if second.broken is None:
-            first.progress = second.progress
+            run.settings = replace(run.settings, limit_s=left_s, borrowed=borrowed)
+            again.append(run)
+    _round(again, clock, in_children)
 
 
 def _needs_map(progress: Progress) -> bool:
+    if any(finding.code in ("pci.lost", TIMEOUT) for finding in progress.findings):
+        return False
     discovery = progress.facts.get("discovery")
     return discovery is not None and discovery.get("bases_from") is None
 
 
 def _lender(runs: Sequence[_Running], part: Part) -> IpMap | None:
-    """The map of a GPU of this part that has nothing harvested: then it names nothing that this GPU may lack.
-
-    Only where every GPU that told agrees, so that parts with different harvests never lend to each other."""
+    """The map of a GPU of this part that has nothing harvested: a product of which every one is whole has nothing that
+    this GPU may lack. Only where every GPU that told is whole: with one that is not, this one may be like it."""
     maps = [
         validation.ip_map
         for run in runs
@@ -218,9 +234,21 @@ def _lender(runs: Sequence[_Running], part: Part) -> IpMap | None:
         for validation in (validate(run.progress.table),)
         if validation.ip_map is not None
     ]
-    if not maps or len({(ip_map.xcc_mask, ip_map.sdma_mask) for ip_map in maps}) != 1:
+    if not maps or not all(is_whole(ip_map, part) for ip_map in maps):
         return None
     return maps[0]
+
+
+def is_whole(ip_map: IpMap, part: Part) -> bool:
+    """Whether it has every XCC, SDMA engine and hub that this product can have. Two XCCs and four engines on each AID."""
+    if part.xcc_count is None or part.xcc_count % _XCCS_PER_AID:
+        return False
+    aids = part.xcc_count // _XCCS_PER_AID
+    masks = {"GC": part.xcc_count, "SDMA0": SDMA_PER_AID * aids, "MMHUB": aids}
+    return all(
+        ip_map.mask(name) == (1 << count) - 1 and not any(ip.harvested for ip in ip_map.find(name))
+        for name, count in masks.items()
+    )
 
 
 def _reports(runs: Sequence[_Running]) -> list[ProbeReport]:

@@ -2,7 +2,8 @@
 
 Source: sdma_v4_4_2.c (STATUS_REG.IDLE, F32_CNTL.HALT, ring registers of the GFX, PAGE and eight RLC queues),
 sdma_4_4_2_sh_mask.h. Work is a ring that is enabled and whose read pointer has not reached its write pointer. An engine is
-hung when none of its rings with work moves while the engine is not idle, or when it is idle and still leaves work undone."""
+taken for hung when none of its rings with work moves for the whole watch, be the engine busy or idle. The rule is our
+inference (docs/fidelity.md): one wait or copy longer than the watch looks the same."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from base.findings import Finding, Severity
-from probe import blocks
+from probe import blocks, host
 from probe.session import Session
 from probe.watch import Suspect
 from registers.amd.sdma_4_4_2 import Sdma
@@ -57,6 +58,7 @@ class _Engine:
         self.first: dict[str, Ring] = {}
         self.waiting: list[Ring] = []
         self.samples = 0
+        self.status = ""
         self.row: dict[str, Any] = {"engine": instance, "idle": None, "halted": None, "pending": None}
 
     def first_look(self) -> None:
@@ -69,6 +71,7 @@ class _Engine:
         if status is None or control is None:
             return True
         self.samples += 1
+        self.status = str(status)
         idle, halted = bool(status.IDLE), bool(control.HALT)
         self.row.update(idle=idle, halted=halted)
         if halted:  # held in reset, as on a GPU that was never started
@@ -101,13 +104,13 @@ class _Engine:
         rings = ", ".join(
             f"{ring.name} ring rptr={ring.read_pointer:#x} wptr={ring.write_pointer:#x}" for ring in self.waiting
         )
-        status = self.sdma.SDMA_STATUS_REG.read()
         return Finding(
             "amd.sdma.hang",
             Severity.ERROR,
             f"SDMA engine {self.instance} hangs: work in its ring, and the read pointer stands still",
             expected="read pointer reaches the write pointer, or moves",
-            seen=f"{rings} in {self.samples} samples over {watched_s:.1f} s; SDMA_STATUS_REG={status}",
+            seen=f"{rings} in {self.samples} samples over {watched_s:.1f} s (one wait longer than that looks the same); "
+            f"SDMA_STATUS_REG={self.status}",
             where=self.sdma.SDMA_STATUS_REG.where,
-            next=NEXT_SDMA,
+            next=host.job_first(self.session, NEXT_SDMA),
         )

@@ -7,6 +7,7 @@ spoiling the others: whatever it raises becomes a line in the list of unanswered
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,9 @@ from base.errors import DeviceLost, GpumendError
 from base.findings import Finding, Severity
 from pcibus.transport import ALL_ONES, Can, FunctionInfo, Transport
 from probe.bounded import OutOfTime
+from probe.reason import reason_of
 from probe.watch import Suspect
+from registers.amd.gc_9_4_3 import Gc
 from registers.core import Bound, Register
 
 R = TypeVar("R", bound=Register)
@@ -45,7 +48,7 @@ class Unanswered:
 class Settings:
     """What a probe is told from outside. `golden`: the saved good discovery table of a serial number, if there is one.
 
-    `borrowed`: the IP map of a whole GPU of the same part, for one whose own table cannot be read."""
+    `borrowed`: the IP map of a whole GPU of the same part, for a second look at one whose own table cannot be read."""
 
     limit_s: float = 2.0
     sys_root: Path = Path("/sys")
@@ -83,11 +86,20 @@ class Session:
     asking: str = "identity"
     on_progress: Callable[[Progress], None] | None = None
     ip_map: IpMap | None = None
-    ip_source: str = ""
     table: bytes | None = None  # this GPU's own valid discovery table
+    gc0: Gc | None = None  # XCC 0 without a table: its base has proved itself (probe/xgmi.py)
+    asked_xccs: frozenset[int] = frozenset()  # by an earlier look
     serial: str | None = None
     suspects: list[Suspect] = field(default_factory=list)
     deadline: float = float("inf")
+
+    def resume(self, earlier: Progress) -> None:
+        """Go on from what an earlier look at the same GPU learned: nothing of it is lost."""
+        self.asking = earlier.asking
+        self.facts = deepcopy(dict(earlier.facts))
+        self.findings = list(earlier.findings)
+        self.unanswered = list(earlier.unanswered)
+        self.asked_xccs = frozenset(row["xcc"] for row in self.facts.get("gfx") or ())
 
     @property
     def on_host(self) -> bool:
@@ -129,6 +141,10 @@ class Session:
         """These questions got their answer in another way."""
         self.unanswered[:] = [item for item in self.unanswered if item.question not in questions]
 
+    def is_open(self, question: str) -> bool:
+        """Whether it is among those that have no answer."""
+        return any(item.question == question for item in self.unanswered)
+
     def found(self, finding: Finding) -> None:
         self.findings.append(finding)
 
@@ -152,12 +168,6 @@ class Session:
     def place(self, what: str) -> str:
         """`what` with the GPU's address behind it."""
         return f"{what} on {self.info.bdf}"
-
-
-def reason_of(error: GpumendError) -> str:
-    """Why an error leaves a question unanswered, in one line."""
-    told = ": ".join(part for part in (f"{error.doing} {error.verb}".strip(), error.seen) if part)
-    return " ".join(told.split())
 
 
 def unanswered_finding(

@@ -28,7 +28,7 @@ def ask(session: Session) -> None:
     if facts["firmware_flags"] is not None:
         session.attempt("SMU firmware version", lambda: _version(session, facts))
     if not state.settled():
-        session.suspects.append(Suspect("SMU", state.look, state.finding))
+        session.suspects.append(Suspect("SMU", state.look, state.finding, state.unsure))
 
 
 def _version(session: Session, facts: dict[str, Any]) -> None:
@@ -67,6 +67,10 @@ class _Smu:
             self.read_flags()
         self.read_response()
         return self.settled()
+
+    def unsure(self) -> None:
+        """One look without an answer is no death."""
+        self.facts["alive"] = None
 
     def finding(self, watched_s: float) -> Finding:
         flags, response = self.facts["firmware_flags"], self.facts["response"]

@@ -36,7 +36,9 @@ TABLE: dict[str, Rule] = {
     "amd.discovery.signature": _rule(Health.HUNG, Action.HIVE_RESET, Action.MODE1),
     "amd.discovery.checksum": _rule(Health.HUNG, Action.HIVE_RESET, Action.MODE1),
     "amd.discovery.bar0": _rule(Health.HUNG, Action.RESTORE_CONFIG),
+    "amd.discovery.memsize": _rule(Health.DEGRADED, Action.NONE),
     "amd.psp.bootloader": _rule(Health.HUNG, Action.BUS_RESET),
+    "amd.psp.boot-status": _rule(Health.DEGRADED, Action.NONE),
     "amd.smu.silent": _rule(Health.HUNG, Action.BUS_RESET),
     "amd.gfx.mec": _rule(Health.HUNG, Action.QUEUE_RESET),
     "amd.sdma.hang": _rule(Health.HUNG, Action.QUEUE_RESET),
@@ -46,6 +48,9 @@ TABLE: dict[str, Rule] = {
     "amd.ras.controller": _rule(Health.DEGRADED, Action.NONE),
     "amd.xgmi.link": _rule(Health.DEGRADED, Action.NONE),
 }
+
+# Codes whose errors are graver than their warnings: with such a memory size no table could be found.
+ERRORS: dict[str, Rule] = {"amd.discovery.memsize": TABLE["amd.discovery.signature"]}
 
 # Any other code of a family that somebody adds: the family's prefix decides, so that nothing new counts as healthy.
 _FAMILIES: tuple[tuple[str, Rule], ...] = (
@@ -71,6 +76,8 @@ def rule_of(finding: Finding) -> Rule:
     if finding.severity is Severity.UNKNOWN:
         return _rule(Health.UNKNOWN, _CURES_THE_UNKNOWN.get(finding.code, Action.NONE))
     known = TABLE.get(finding.code)
+    if finding.severity.rank >= Severity.ERROR.rank:
+        known = ERRORS.get(finding.code, known)
     if known is not None:
         return known
     if finding.severity is Severity.WARNING:

@@ -29,7 +29,10 @@ SMN_STATE: dict[tuple[int, int, int], tuple[int, int]] = {
 BY_ARCH = {"gfx942": (6, 4, 0), "gfx950": (6, 4, 1)}
 PORTS = XGMI_PORT_OF_LINK  # indexed by link, as amdgpu_xgmi_get_ext_link does
 MAX_NODES = 8
+HIVE_QUESTION = "hive membership"
 LINKS_QUESTION = "XGMI links"
+OTHER_LINKS = "XGMI links of AIDs 1-3"
+LINK = "amd.xgmi.link"
 NEXT_LINK = (
     "leave it running and record it; traffic to the GPU at the other end is slow or stands. When the hive can be "
     "stopped: reset the hive with mode1, all GPUs together, which trains the links again; if it stays: cable or board"
@@ -42,17 +45,24 @@ NEXT_ALONE = (
 
 
 def ask(session: Session) -> None:
-    """Node id, size of the hive, link states."""
-    facts = empty_facts()
-    session.facts["xgmi"] = facts
-    session.attempt("hive membership", lambda: _membership(session, facts))
-    if facts["nodes"] is None or (facts["nodes"] < 2 and not _has_links(session)):
+    """Node id, size of the hive, link states. What an earlier look has answered is not asked again."""
+    facts = session.facts.setdefault("xgmi", empty_facts())
+    if facts["nodes"] is None:
+        session.attempt(HIVE_QUESTION, lambda: _membership(session, facts))
+    if facts["nodes"] is None:
+        session.skip(LINKS_QUESTION, "it is not known how many GPUs this one is linked with")
+        return
+    if facts["nodes"] < 2 and not _has_links(session):
+        if session.ip_map is None:
+            session.skip(LINKS_QUESTION, "without a valid discovery table it is not known whether this GPU has links")
         return
     version = BY_ARCH[session.part.arch]
     if session.ip_map is not None and session.ip_map.version_of("XGMI") in SMN_STATE:
         version = session.ip_map.version_of("XGMI")
     state = _Links(session, facts, SMN_STATE[version])
     session.attempt(LINKS_QUESTION, lambda: _links(session, state))
+    if session.ip_map is None:
+        session.skip(OTHER_LINKS, "without a valid discovery table it is not known which AIDs are there")
 
 
 def _has_links(session: Session) -> bool:
@@ -66,8 +76,15 @@ def empty_facts() -> dict[str, Any]:
 
 
 def _links(session: Session, state: _Links) -> None:
-    if not state.look():
+    if state.look():
+        return
+    earlier = [finding for finding in session.findings if finding.code == LINK]
+    if not earlier:
         session.suspects.append(Suspect(LINKS_QUESTION, state.look, state.finding))
+        return
+    # Watched by an earlier look that saw fewer links: now all that are down can be named.
+    session.findings[:] = [finding for finding in session.findings if finding.code != LINK]
+    session.found(state.finding(None))
 
 
 def _membership(session: Session, facts: dict[str, Any]) -> None:
@@ -82,7 +99,7 @@ def _membership(session: Session, facts: dict[str, Any]) -> None:
         return
     node, nodes = control.PF_LFB_REGION, control.PF_MAX_REGION + 1
     if nodes > MAX_NODES or node >= nodes:
-        session.skip("hive membership", f"{gc.MC_VM_XGMI_LFB_CNTL.name}={control} names no node of a hive")
+        session.skip(HIVE_QUESTION, f"{gc.MC_VM_XGMI_LFB_CNTL.name}={control} names no node of a hive")
         return
     facts.update(node=node, nodes=nodes, segment_mib=size.PF_LFB_SIZE << 4, source="XGMI_LFB_CNTL")
 
@@ -103,9 +120,10 @@ def _guess(session: Session, facts: dict[str, Any]) -> None:
     alone = nodes == 1 and span_mib >= (memory_mib or 0) and span_mib < 2 * (memory_mib or 0)
     together = nodes > 1 and segment_mib >= (memory_mib or 0) and span_mib >= nodes * (memory_mib or 0)
     if not sane or not (alone or together):
-        session.skip("hive membership", "without a discovery table it is not known where the registers of GC are")
+        session.skip(HIVE_QUESTION, "without a discovery table it is not known where the registers of GC are")
         return
     facts.update(node=node, nodes=nodes, segment_mib=segment_mib, source="XGMI_LFB_CNTL at its usual place")
+    session.gc0 = gc
 
 
 class _Links:
@@ -123,17 +141,7 @@ class _Links:
             for pcs, address in enumerate(self.addresses):
                 rows.append(self._link(aid, pcs, address))
         self.facts["links"] = rows
-        active = sum(row["state"] == "active" for row in rows)
-        unread = sum(row["state"] is None for row in rows)
-        self.bad = [row for row in rows if row["state"] == "inactive"]
-        if self.facts["nodes"] < 2:
-            # Out of a hive nobody says which links should be up. One that is neither off nor up tries and fails;
-            # a word of 0 says nothing.
-            self.bad = [row for row in self.bad if row["word"]]
-            return not self.bad
-        # With all links read, too few active ones mean that a disabled one should be up; which one, nobody can tell.
-        if self.session.ip_map is not None and self.facts["nodes"] - 1 > active + unread + len(self.bad):
-            self.bad += [row for row in rows if row["state"] == "disabled"]
+        self.bad = bad_links(rows, self.facts["nodes"], whole=self.session.ip_map is not None)
         return not self.bad
 
     def _link(self, aid: int, pcs: int, address: int) -> dict[str, Any]:
@@ -145,7 +153,7 @@ class _Links:
             self.session.skip(f"XGMI link {link}", f"SMN {address:#x} of AID {aid} reads 0xffffffff")
         return row
 
-    def finding(self, watched_s: float) -> Finding:
+    def finding(self, watched_s: float | None) -> Finding:
         return link_finding(
             self.bad, self.facts, self.session.place(f"SMN {self.addresses[0]:#x}, {self.addresses[1]:#x}"), watched_s
         )
@@ -155,6 +163,20 @@ def _state(word: int) -> str | None:
     if word == 0xFFFFFFFF:
         return None
     return {XGMI_STATE_ACTIVE: "active", XGMI_STATE_DISABLED: "disabled"}.get(word & 0xFF, "inactive")
+
+
+def bad_links(rows: list[dict[str, Any]], nodes: int, *, whole: bool) -> list[dict[str, Any]]:
+    """Those of one GPU's links that should be up and are not. `whole`: `rows` are all the links it has."""
+    bad = [row for row in rows if row["state"] == "inactive"]
+    if nodes < 2:
+        # Out of a hive nobody says which links should be up. One that is neither off nor up tries and fails;
+        # a word of 0 says nothing.
+        return [row for row in bad if row["word"]]
+    could_be_up = sum(row["state"] in ("active", None) for row in rows) + len(bad)
+    if whole and could_be_up < nodes - 1:
+        # Too few active ones: a disabled one should be up; which one, nobody can tell.
+        bad += [row for row in rows if row["state"] == "disabled"]
+    return bad
 
 
 def link_finding(bad: list[dict[str, Any]], facts: dict[str, Any], where: str, watched_s: float | None) -> Finding:
@@ -167,7 +189,7 @@ def link_finding(bad: list[dict[str, Any]], facts: dict[str, Any], where: str, w
     if len(bad) == 1:
         summary = f"XGMI link {bad[0]['link']} (AID {bad[0]['aid']}, port {bad[0]['port']}) is down"
     return Finding(
-        "amd.xgmi.link",
+        LINK,
         Severity.WARNING,
         summary,
         expected=_expected(needed, facts["nodes"]),

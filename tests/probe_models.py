@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import gpumodel
 from amdriver.parts import part_of
@@ -29,12 +30,19 @@ class Probed:
 
 
 def probe_model(
-    spec: str, wrap: Callable[[int, Transport], Watched] | None = None, limit_s: float = 2.0, **settings: object
+    spec: str,
+    wrap: Callable[[int, Transport], Watched] | None = None,
+    limit_s: float = 2.0,
+    read_s: Mapping[int, float] | None = None,
+    **settings: object,
 ) -> Probed:
-    """Probe every GPU of a model address; each behind a transport that records writes."""
+    """Probe every GPU of a model address; each behind a transport that records writes. `read_s`: what a register read of
+    some GPU costs."""
     clock = VirtualClock()
     wrap = wrap or (lambda _index, transport: Watched(transport))
     transports = [wrap(index, transport) for index, transport in enumerate(gpumodel.open_models(spec, clock))]
+    for index, cost_s in (read_s or {}).items():
+        transports[index].before_read = partial(clock.sleep, cost_s)
     reports = probe_all(targets_of(transports), clock=clock, limit_s=limit_s, **settings)  # type: ignore[arg-type]
     return Probed(reports, transports, clock.now())
 

@@ -346,9 +346,7 @@ def test_lost_gpu_keeps_its_saved_copy_and_says_why_it_cannot_be_found(run) -> N
     assert "no saved copy" not in ran.err
 
 
-def test_save_where_nothing_can_be_written_is_refused_dry_or_not(
-    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # type: ignore[no-untyped-def]
+def test_save_where_nothing_can_be_written_is_refused(run, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "file").write_text("x")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
     for flags in ((), ("--dry-run",)):

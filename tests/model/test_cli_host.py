@@ -244,3 +244,22 @@ def test_probe_of_a_gpu_on_the_bus_reads_its_table(booted: FakeSys, capsys: pyte
     assert gpu["facts"]["memory_mib"] == VRAM_BYTES >> 20
     assert gpu["facts"]["discovery"]["xcc"] == 8
     assert gpu["health"] != "healthy"
+
+
+def test_probe_names_driver_and_holders_of_a_sick_gpu(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.add_device(GPU, bars=BARS, driver="amdgpu", drm=["renderD128"], config=b"\xff" * 4096)
+    machine.add_process(4711, "train.py", fds=["/dev/dri/renderD128"])
+    code, out, _ = call(capsys, "probe")
+    assert code == 1
+    assert "driver amdgpu" in out
+    assert "pid 4711 train.py" in out
+
+
+def test_discovery_of_eight_where_one_sleeps_tells_of_all(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.add_device(GPU, bars=BARS, config=b"\xff" * 4096)
+    machine.add_device("0000:c2:00.0", bars=BARS, power_state="D3cold")
+    code, out, _ = call(capsys, "discovery", "validate", "--json")
+    assert code == 1
+    first, second = json.loads(out)["gpus"]
+    assert [item["code"] for item in first["findings"]] == ["pci.lost"]
+    assert [item["code"] for item in second["findings"]] == ["pci.power"]

@@ -107,6 +107,22 @@ def test_probe_holders_on_this_machine_are_facts(tmp_path: Path) -> None:
     prepare(tmp_path)
     report = probe_bound(tmp_path).reports[0]
     assert report.facts["holders"]["processes"] == []
+    assert report.facts["holders_complete"] is report.facts["holders"]["complete"]
+
+
+def test_probe_model_has_no_holders_to_look_for() -> None:
+    facts = probe_model("mi350x").one.facts
+    assert (facts["holders"], facts["holders_complete"]) == (None, None)
+
+
+def test_probe_bound_gpu_without_a_table_is_told_its_links_by_its_driver(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    report = probe_bound(tmp_path, "mi350x*8?fault=discovery-zeros@2").reports[2]
+    assert report.facts["discovery"]["bases_from"] == "another GPU of this part"
+    assert report.facts["xgmi"]["links_source"] == "amdgpu"
+    assert [row["state"] for row in report.facts["xgmi"]["links"]].count("active") == 7
+    assert unanswered(report) == set()
+    assert len(report.facts["gfx"]) == 8
 
 
 def test_probe_hive_members_are_known_from_the_driver_when_registers_are_not(tmp_path: Path) -> None:

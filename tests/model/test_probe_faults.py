@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 import gpumodel
+from amdriver.parts import PARTS as KNOWN_PARTS
+from base.clock import VirtualClock
 from base.errors import InvalidData
 from base.findings import Action, Health, Severity
 from pcibus.transport import Transport
+from probe.run import Target, probe_all
 from tests.probe_fakes import Watched
 from tests.probe_models import probe_model, serious
 
 INDEX_REGISTERS = {(5, offset) for offset in (0x0, 0x18, 0x38, 0x44, 0x50)}
 PARTS = ("mi300x", "mi350x")
+PART_OF = {"mi300x": KNOWN_PARTS[0x74A1], "mi350x": KNOWN_PARTS[0x75A0]}
 SICK = 2
 
 
@@ -167,13 +171,101 @@ def test_probe_faults_on_two_gpus_keep_apart() -> None:
     assert [report.index for report in reports if report.health != Health.HEALTHY] == [2, 5]
 
 
-@pytest.mark.parametrize("name", ["mec-hang", "sdma-hang", "page-fault"])
-def test_probe_without_a_table_on_a_single_gpu_says_what_it_could_not_ask(name: str) -> None:
-    report = probe_model(f"mi350x?fault=discovery-clobbered,{name}").one
+# A single GPU without a table: nobody lends it a map. XCC 0 is still asked for its engine and its faults, because the
+# usual base of GC has proved itself there (XGMI_LFB_CNTL, FB range and memory size agree). Masked stay, each by name:
+MASKED_ALONE = {
+    "sdma-hang": "SDMA engines",  # the bases of SDMA differ between parts and prove nothing about themselves
+    "mec-hang:3": "GFX engines beyond XCC 0",  # which XCCs are there is known to the table only
+    "xgmi-link-down": "XGMI links",  # a card without links may not answer at such an address at all
+}
+
+NO_TABLE = tuple(row.fault for row in TABLE if row.fault.startswith("discovery-"))
+BESIDE_A_TABLE = tuple(
+    row.fault for row in TABLE if row.fault not in {"bus-lost", "bar-dead", *MASKED_ALONE, *NO_TABLE}
+)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("table", NO_TABLE)
+@pytest.mark.parametrize("name", MASKED_ALONE)
+def test_probe_without_a_table_on_a_single_gpu_says_what_it_could_not_ask(part: str, table: str, name: str) -> None:
+    report = probe_model(f"{part}?fault={table},{name}").one
+    assert serious(report) == [BY_NAME[table].code]
+    unanswered = {item["question"]: item["reason"] for item in report.facts["unanswered"]}
+    assert "without a valid discovery table" in unanswered[MASKED_ALONE[name]]
+    assert "VM faults beyond XCC 0" in unanswered
+    assert report.action == MODE1
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("table", NO_TABLE)
+@pytest.mark.parametrize("name", BESIDE_A_TABLE)
+def test_probe_two_faults_on_a_single_gpu_both_found_without_a_table(part: str, table: str, name: str) -> None:
+    report = probe_model(f"{part}?fault={table},{name}").one
+    rows = [BY_NAME[table], BY_NAME[name]]
+    assert set(serious(report)) == {row.code for row in rows}
+    assert report.action == max((row.single for row in rows), key=lambda word: word.rank)
+    assert report.facts["in_hive"] is False
+
+
+def test_probe_without_a_table_does_not_believe_an_xcc_that_has_not_proved_itself() -> None:
+    class Strange(Watched):
+        def read32(self, bar: int, offset: int) -> int:
+            # MC_VM_FB_LOCATION_TOP of GC 0: twice the memory
+            return super().read32(bar, offset) + (0x4800 if offset == (0x2000 + 0x95D) * 4 else 0)
+
+    report = probe_model("mi350x?fault=discovery-zeros,mec-hang", lambda _index, inner: Strange(inner)).one
     assert serious(report) == ["amd.discovery.signature"]
-    unanswered = next(finding for finding in report.findings if finding.code == "probe.unanswered")
-    assert "VM faults, GFX engines, SDMA engines" in unanswered.seen
-    assert "without a valid discovery table" in unanswered.seen
+    assert {"GFX engines", "VM faults", "XGMI links", "hive membership"} <= {
+        item["question"] for item in report.facts["unanswered"]
+    }
+
+
+# ---- words that are odd on a GPU that works
+
+
+class Odd(Watched):
+    """One register of BAR5 reads something else."""
+
+    def __init__(self, inner: Transport, at: int, value: int) -> None:
+        super().__init__(inner)
+        self.at, self.value = at, value
+
+    def read32(self, bar: int, offset: int) -> int:
+        truth = super().read32(bar, offset)
+        return self.value if (bar, offset) == (5, self.at) else truth
+
+
+C2PMSG_92 = 0x58270
+
+
+@pytest.mark.parametrize("spec", ["mi350x?state=used", "mi300x*2?state=used"])
+def test_probe_unsteady_boot_status_of_a_gpu_with_a_live_secure_os_is_a_note(spec: str) -> None:
+    report = probe_model(spec, lambda _index, inner: Odd(inner, C2PMSG_92, 0x1)).reports[0]
+    assert [(finding.code, finding.severity) for finding in report.findings] == [("amd.psp.boot-status", Severity.NOTE)]
+    assert (report.health, report.action) == (Health.HEALTHY, NONE)
+    assert report.findings[0].where.startswith("MP0[0].MP0_SMN_C2PMSG_92 @ BAR5+0x58270")
+
+
+def test_probe_unsteady_boot_status_without_a_secure_os_is_a_dead_bootloader() -> None:
+    report = probe_model("mi350x?state=cold", lambda _index, inner: Odd(inner, C2PMSG_92, 0x1)).one
+    assert (serious(report), report.action) == (["amd.psp.bootloader"], BUS)
+
+
+def test_probe_other_memory_size_than_we_know_with_a_valid_table_is_degraded_only() -> None:
+    clock = VirtualClock()
+    (inner,) = gpumodel.open_models("mi350x", clock)
+    part = replace(PART_OF["mi350x"], vram_mib=310 << 10)
+    (report,) = probe_all([Target(0, inner, part)], clock=clock)
+    assert [(item.code, item.severity) for item in report.findings] == [("amd.discovery.memsize", Severity.WARNING)]
+    assert (report.health, report.action) == (DEGRADED, NONE)
+    assert report.facts["discovery"]["valid"] is True
+
+
+def test_probe_memory_size_behind_which_no_table_lies_is_an_error() -> None:
+    report = probe_model("mi350x", lambda _index, inner: Odd(inner, 0x378C, 250_000)).one
+    assert serious(report) == ["amd.discovery.memsize"]
+    assert (report.health, report.action) == (HUNG, MODE1)
 
 
 # ---- what the findings say

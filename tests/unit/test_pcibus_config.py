@@ -127,6 +127,51 @@ def test_config_all_ones_is_lost_and_nothing_is_decoded(tmp_path: Path) -> None:
     assert space.lost and space.vendor is None and space.command is None and space.capabilities == ()
 
 
+LINK_DOWN = {0x74: words(5 << 16)}
+NO_LINK_REPORT = {0x70: words(5 | 16 << 4)}
+
+
+@pytest.mark.parametrize(
+    ("port", "told"),
+    [
+        (config_space(header_type=1, port_type=6), "answers, link up"),
+        (config_space(header_type=1, port_type=6, more=LINK_DOWN), "link down"),
+        (
+            config_space(header_type=1, port_type=6, more=NO_LINK_REPORT),
+            "answers, does not tell whether its link is up",
+        ),
+        (b"\xff" * 4096, "does not answer either"),
+    ],
+)
+def test_config_lost_device_tells_what_the_port_above_says(tmp_path: Path, port: bytes, told: str) -> None:
+    fake = FakeSys(tmp_path)
+    fake.add_device(PORT, config=port, class_code=0x060400)
+    fake.add_device(BDF, config=b"\xff" * 4096, below=PORT)
+    space = decode(SysfsTransport(BDF, root=fake.root), SysfsTransport(PORT, root=fake.root))
+    finding = only(space)
+    assert finding.where == f"config+0x0 on {BDF}; port above {PORT}: {told}"
+    first = (
+        "bring back the port above first"
+        if told == "does not answer either"
+        else f"reset the bus of the port above ({PORT})"
+    )
+    assert finding.next.startswith(first)
+    assert finding.next.endswith("Remove and rescan alone does not bring back a device that does not answer")
+
+
+def test_config_lost_device_with_a_port_that_cannot_be_asked_says_why(tmp_path: Path) -> None:
+    fake = FakeSys(tmp_path)
+    fake.add_device(PORT, config=b"", class_code=0x060400)
+    fake.add_device(BDF, config=b"\xff" * 4096, below=PORT)
+    gpu, port = (SysfsTransport(bdf, root=fake.root) for bdf in (BDF, PORT))
+    assert f"port above {PORT}: cannot be asked (" in only(decode(gpu, port)).where
+    assert only(decode(gpu)).where.endswith(f"port above {PORT}: not asked")
+
+
+def test_config_lost_device_with_no_port_known_says_so(tmp_path: Path) -> None:
+    assert only(decoded(tmp_path, b"\xff" * 4096)).where.endswith("; the port above is not known, so not asked")
+
+
 def test_config_virtual_function_shows_no_ids_and_is_not_lost(tmp_path: Path) -> None:
     config = config_space(vendor=0xFFFF, device=0xFFFF, command=0, speed=0, width=0, max_speed=0, max_width=0)
     transport = made(tmp_path, config, physfn="0000:c1:00.1")

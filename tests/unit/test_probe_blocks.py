@@ -10,10 +10,10 @@ from base.clock import VirtualClock
 from base.errors import Refused
 from base.findings import Finding, Severity
 from pcibus.transport import ALL_ONES
-from probe import gfx, gmc, pci, psp, ras, sdma, smu, xgmi
+from probe import discovery, gfx, gmc, pci, psp, ras, sdma, smu, xgmi
 from probe.session import Gone, Session
 from probe.watch import watch
-from tests.probe_fakes import INDEX2, FakeGpu, session_of
+from tests.probe_fakes import INDEX2, FakeGpu, ip_map, session_of
 
 C33, C35, C58, C81, C92 = 0x58184, 0x5818C, 0x581E8, 0x58244, 0x58270
 C126 = 0x582F8
@@ -33,7 +33,9 @@ def answer(gpu: FakeGpu, question: Callable[[Session], None], *, mapped: bool = 
     clock = VirtualClock()
     session = session_of(gpu, mapped=mapped, clock=clock)
     session.ask("question", question)
-    return session, session.findings + watch(session.suspects, clock)
+    watched = watch(session.suspects, clock)
+    assert watched.undecided == []
+    return session, session.findings + watched.findings
 
 
 def steady(gpu: FakeGpu) -> FakeGpu:
@@ -93,7 +95,7 @@ def test_psp_bootloader_that_becomes_ready_while_watched_is_fine() -> None:
 
     gpu.on_read = ready_later
     psp.ask(session)
-    assert watch(session.suspects, clock) == []
+    assert watch(session.suspects, clock) == ([], [])
     assert session.facts["psp"]["bootloader"] == "ready"
 
 
@@ -127,7 +129,69 @@ def test_boot_errors_place_alone_is_no_error() -> None:
     assert psp.boot_errors(0x7F00) == []
 
 
+def test_psp_aid_that_is_not_steady_beside_a_live_secure_os_is_a_note_with_its_own_register() -> None:
+    gpu = steady(FakeGpu())
+    gpu.registers |= {C81: 1, C58: 0x45002F}
+    gpu.smn[2, C92] = 0
+    session, (finding,) = answer(gpu, psp.ask)
+    assert (finding.code, finding.severity) == ("amd.psp.boot-status", Severity.NOTE)
+    assert finding.summary == "the boot firmware of AID 2 is not steady; the secure OS runs"
+    assert finding.seen == "AID 2 C2PMSG_92=0x00000000 (not steady)"
+    assert finding.where.startswith("MP0[2].MP0_SMN_C2PMSG_92 @ ")
+    assert session.suspects == []
+
+
+def test_psp_boot_errors_beside_a_live_secure_os_are_a_warning() -> None:
+    gpu = steady(FakeGpu())
+    gpu.registers |= {C81: 1, C92: 0x31, C126: 1 << 1}
+    _, (finding,) = answer(gpu, psp.ask)
+    assert (finding.code, finding.severity) == ("amd.psp.boot-status", Severity.WARNING)
+    assert finding.summary == "the boot firmware of AID 0 reports errors; the secure OS runs"
+    assert "firmware load failed" in finding.seen
+
+
+def test_psp_aid_that_is_not_steady_without_a_secure_os_names_its_own_register() -> None:
+    gpu = steady(FakeGpu())
+    gpu.smn[3, C92] = 0x31
+    _, (finding,) = answer(gpu, psp.ask)
+    assert (finding.code, finding.severity) == ("amd.psp.bootloader", Severity.ERROR)
+    assert finding.where.startswith("MP0[3].MP0_SMN_C2PMSG_92 @ ")
+    assert "C2PMSG_33" not in finding.where
+
+
+def test_psp_other_aids_are_asked_later_and_add_to_what_is_known() -> None:
+    gpu = steady(FakeGpu())
+    session, _ = answer(gpu, psp.ask, mapped=False)
+    gpu.smn[1, C92] = 0x31
+    session.ip_map = ip_map()
+    psp.ask_others(session)
+    assert [row["aid"] for row in session.facts["psp"]["boot"]] == [0, 1, 2, 3]
+    (suspect,) = session.suspects
+    assert "AID 1" in suspect.finding(1.0).seen
+
+
+def test_psp_other_aids_add_no_second_finding_about_a_bootloader_known_to_be_dead() -> None:
+    gpu = FakeGpu()
+    gpu.registers[C35] = 0
+    session, (finding,) = answer(gpu, psp.ask, mapped=False)
+    session.found(finding)
+    session.suspects.clear()
+    session.ip_map = ip_map()
+    psp.ask_others(session)
+    assert (session.suspects, len(session.facts["psp"]["boot"])) == ([], 4)
+
+
 # ---- SMU
+
+
+def test_smu_that_was_not_watched_long_enough_is_neither_dead_nor_alive() -> None:
+    gpu = FakeGpu()
+    clock = VirtualClock()
+    session = session_of(gpu, clock=clock)
+    smu.ask(session)
+    assert session.facts["smu"]["alive"] is False
+    assert watch(session.suspects, clock, 0.1).findings == []
+    assert session.facts["smu"]["alive"] is None
 
 
 def test_smu_alive_when_flags_and_mailbox_say_so() -> None:
@@ -166,7 +230,7 @@ def test_smu_that_answers_while_watched_is_fine() -> None:
     session = session_of(gpu, clock=clock)
     gpu.on_read = lambda _offset: gpu.registers.update({SMU_RESPONSE: int(clock.now() > 0.3)})
     smu.ask(session)
-    assert watch(session.suspects, clock) == []
+    assert watch(session.suspects, clock) == ([], [])
     assert session.facts["smu"]["alive"] is True
 
 
@@ -288,7 +352,60 @@ def test_gfx_halted_mec_is_no_hang() -> None:
     assert session.facts["gfx"][0]["halted"] is True
 
 
+def test_gfx_hang_says_that_it_is_inferred() -> None:
+    gpu = FakeGpu()
+    gpu.registers |= {GC1 + CPC_STATUS: 0x1, GC1 + MEC1_PNTR: 0x123}
+    _, (finding,) = answer(gpu, gfx.ask)
+    assert "over 1.0 s (one wait longer than that looks the same); CP_CPC_STATUS=" in finding.seen
+    assert finding.next == gfx.NEXT_MEC
+
+
+@pytest.mark.parametrize("question", [gfx.ask, sdma.ask])
+def test_hang_under_a_driver_with_a_process_at_work_says_to_look_at_the_job_first(
+    question: Callable[[Session], None],
+) -> None:
+    gpu = FakeGpu(driver="amdgpu")
+    gpu.registers |= {GC1 + CPC_STATUS: 0x1, GC1 + MEC1_PNTR: 0x123}
+    ring(gpu, SDMA0, 0x80, 0x40, 0x80)
+    clock = VirtualClock()
+    session = session_of(gpu, clock=clock)
+    other = {"pid": 9, "command": "rocm-smi", "only_kfd": True}
+    session.facts["holders"] = {"processes": [{"pid": 4711, "command": "train.py", "only_kfd": False}, other]}
+    session.ask("question", question)
+    (finding,) = watch(session.suspects, clock).findings
+    assert finding.next.startswith("first check whether the job makes progress (pid 4711 train.py). If not: reset")
+    assert finding.severity is Severity.ERROR
+    session.facts["holders"] = {"processes": [other]}
+    session.suspects.clear()
+    session.facts.pop("gfx", None)
+    session.ask("question", question)
+    assert watch(session.suspects, clock).findings[0].next.startswith("reset")
+
+
+def test_gfx_finding_reads_nothing_when_the_watch_is_over() -> None:
+    gpu = FakeGpu()
+    gpu.registers |= {GC1 + CPC_STATUS: 0x1, GC1 + MEC1_PNTR: 0x123}
+    session = session_of(gpu)
+    gfx.ask(session)
+    reads: list[int] = []
+    gpu.on_read = reads.append
+    assert "CP_CPC_STALLED_STAT1=" in session.suspects[0].finding(1.0).seen
+    assert reads == []
+
+
 # ---- SDMA
+
+
+def test_sdma_hang_says_that_it_is_inferred_and_reads_nothing_for_it() -> None:
+    gpu = FakeGpu()
+    ring(gpu, SDMA0, 0x80, 0x40, 0x80)
+    session = session_of(gpu)
+    sdma.ask(session)
+    reads: list[int] = []
+    gpu.on_read = reads.append
+    finding = session.suspects[0].finding(1.0)
+    assert "over 1.0 s (one wait longer than that looks the same); SDMA_STATUS_REG=" in finding.seen
+    assert reads == []
 
 
 def ring(gpu: FakeGpu, engine: int, base: int, read_pointer: int, write_pointer: int) -> None:
@@ -361,7 +478,7 @@ def test_xgmi_link_that_trains_while_watched_is_fine() -> None:
     gpu.on_read = lambda _offset: gpu.smn.update({(3, PCS[0]): 0x81 if clock.now() > 0.5 else 0x10})
     xgmi.ask(session)
     assert len(session.suspects) == 1
-    assert watch(session.suspects, clock) == []
+    assert watch(session.suspects, clock) == ([], [])
 
 
 def test_xgmi_node_that_cannot_be_is_unanswered() -> None:
@@ -388,6 +505,50 @@ def test_xgmi_without_a_table_believes_only_registers_that_know_the_memory_size(
     session, findings = answer(gpu, xgmi.ask, mapped=False)
     assert (session.facts["xgmi"]["node"], session.facts["xgmi"]["nodes"]) == (1, 8)
     assert findings == []
+
+
+@pytest.mark.parametrize("proven", [False, True])
+def test_xgmi_without_a_table_links_of_a_gpu_alone_are_unanswered(proven: bool) -> None:
+    gpu = FakeGpu()
+    if proven:
+        gpu.registers |= {GC0 + FB_BASE: 0x8000, GC0 + FB_TOP: 0x8000 + (288 << 6) - 1}
+    session, findings = answer(gpu, xgmi.ask, mapped=False)
+    assert findings == []
+    assert session.facts["xgmi"]["nodes"] == (1 if proven else None)
+    assert xgmi.LINKS_QUESTION in {item.question for item in session.unanswered}
+    assert (session.gc0 is not None) == proven
+
+
+def test_xgmi_without_a_table_links_of_other_aids_are_unanswered() -> None:
+    gpu = hive(FakeGpu(), 8, [0x81] * 8)
+    gpu.registers |= {GC0 + FB_BASE: 0x8000, GC0 + FB_TOP: 0x8000 + 8 * (288 << 6) - 1}
+    session, _ = answer(gpu, xgmi.ask, mapped=False)
+    assert [item.question for item in session.unanswered] == [xgmi.OTHER_LINKS]
+
+
+def rows_of(states: list[str | None], word: int | None = 0x10) -> list[dict[str, object]]:
+    return [{"link": link, "state": state, "word": word} for link, state in enumerate(states)]
+
+
+@pytest.mark.parametrize(
+    ("states", "nodes", "whole", "bad"),
+    [
+        (["active"] * 7 + ["disabled"], 8, True, []),
+        (["active"] * 6 + ["disabled"] * 2, 8, True, [6, 7]),
+        (["active"] * 6 + ["disabled"] * 2, 8, False, []),
+        (["active"] * 6 + ["disabled", None], 8, True, []),  # what was not read may be up
+        (["active"] * 6 + ["disabled", "inactive"], 8, True, [7]),
+        (["disabled", "inactive"], 1, True, [1]),
+    ],
+)
+def test_xgmi_bad_links_are_inactive_or_missing(
+    states: list[str | None], nodes: int, whole: bool, bad: list[int]
+) -> None:
+    assert [row["link"] for row in xgmi.bad_links(rows_of(states), nodes, whole=whole)] == bad
+
+
+def test_xgmi_bad_links_out_of_a_hive_a_word_of_zero_says_nothing() -> None:
+    assert xgmi.bad_links(rows_of(["inactive"], 0), 1, whole=True) == []
 
 
 # ---- what ends or disturbs a question
@@ -433,6 +594,22 @@ def test_session_smn_reads_leave_the_index_as_it_was() -> None:
     gpu.registers[SMU_RESPONSE] = 1
     answer(gpu, smu.ask)
     assert gpu.index[INDEX2] == 0xABC0
+
+
+# ---- discovery
+
+
+@pytest.mark.parametrize("valid", [True, False])
+def test_discovery_memory_size_is_the_cause_only_where_no_table_is_valid(valid: bool) -> None:
+    session = session_of(FakeGpu())
+    size = Finding("amd.discovery.memsize", Severity.WARNING, "x")
+    other = Finding("amd.discovery.signature", Severity.ERROR, "y")
+    discovery._keep(session, (size, other), valid=valid)
+    told = [(finding.code, finding.severity) for finding in session.findings]
+    if valid:
+        assert told == [(size.code, Severity.WARNING), (other.code, Severity.ERROR)]
+    else:
+        assert told == [(size.code, Severity.ERROR), (other.code, Severity.NOTE)]
 
 
 # ---- PCI

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import gpumodel
+from amdriver.discovery import validate
 from amdriver.parts import PARTS
 from base.clock import RealClock, VirtualClock
 from base.errors import DeviceLost, NotPermitted, Unavailable
 from base.findings import Action, Finding, Health, ProbeReport, Severity
-from pcibus.transport import Can, FunctionInfo
+from gpumodel.chips import CHIPS, discovery_spec
+from gpumodel.discovery import encode
+from pcibus.transport import Can, FunctionInfo, Transport
 from probe.bounded import Bounded, OutOfTime
 from probe.hive import Seen, settle
 from probe.metrics import parse
-from probe.run import Target, probe_all
+from probe.one import NO_TIME
+from probe.run import Target, is_whole, probe_all
 from probe.scratch import Scratch
 from probe.session import Progress, Unanswered, unanswered_finding
-from tests.probe_fakes import MI350X, FakeGpu
-from tests.probe_models import probe_model, serious
+from tests.probe_fakes import MI350X, FakeGpu, Watched
+from tests.probe_models import probe_model, serious, targets_of
 
 
 def targets(*gpus: FakeGpu) -> list[Target]:
@@ -277,13 +284,176 @@ def test_probe_nobody_lends_when_no_table_is_good() -> None:
         assert len(report.facts["xgmi"]["members"]) == 8
 
 
+@pytest.mark.parametrize("read_s", [0.001, 0.003, 0.005])
+def test_probe_second_look_at_a_slow_gpu_keeps_what_the_first_found(read_s: float) -> None:
+    probed = probe_model("mi350x*8?fault=discovery-clobbered@0,smu-silent@0", read_s={0: read_s})
+    report = probed.reports[0]
+    assert set(serious(report)) == {"amd.discovery.signature", "amd.smu.silent"}
+    assert (report.health, report.action) == (Health.HUNG, Action.BUS_RESET)
+    assert report.facts["discovery"]["bases_from"] == "another GPU of this part"
+    assert "probe.timeout" not in codes(report)
+    assert probed.virtual_s <= 2.1
+
+
+def test_probe_second_look_that_runs_out_of_time_says_what_was_left() -> None:
+    late = 0
+    for step in range(12, 28):
+        spec = "mi350x*8?fault=discovery-clobbered@0,ras-fatal@0"
+        report = probe_model(spec, read_s={0: step * 0.5e-3}).reports[0]
+        assert {"amd.discovery.signature", "amd.ras.fatal"} <= set(serious(report))
+        reasons = {item["question"]: item["reason"] for item in report.facts["unanswered"]}
+        # Every question has an answer or a reason.
+        assert ("SDMA engines" in reasons) == (
+            len(report.facts["sdma"]) < 16 or report.facts["sdma"][-1]["idle"] is None
+        )
+        assert ("GFX engines beyond XCC 0" in reasons) == (
+            len(report.facts["gfx"]) < 8 or report.facts["gfx"][-1]["busy"] is None
+        )
+        assert ("boot status of AIDs 1-3" in reasons) == (len(report.facts["psp"]["boot"]) < 4)
+        late += NO_TIME in reasons.values()
+    assert late
+
+
+class Counting(Watched):
+    """Counts what is read elsewhere than in the register BAR."""
+
+    def __init__(self, inner: Transport) -> None:
+        super().__init__(inner)
+        self.blocks = self.config = 0
+
+    def read_block(self, bar: int, offset: int, size: int) -> bytes:
+        self.blocks += 1
+        return super().read_block(bar, offset, size)
+
+    def config_read(self, offset: int, size: int) -> int:
+        self.config += 1
+        return super().config_read(offset, size)
+
+
+def test_probe_second_look_asks_only_what_needs_the_map() -> None:
+    once = probe_model("mi350x?fault=discovery-clobbered", lambda _index, inner: Counting(inner))
+    twice = probe_model("mi350x*8?fault=discovery-clobbered@0", lambda _index, inner: Counting(inner))
+    assert twice.reports[0].facts["discovery"]["bases_from"] == "another GPU of this part"
+    first, second = once.transports[0], twice.transports[0]
+    assert isinstance(first, Counting)
+    assert isinstance(second, Counting)
+    assert (second.blocks, second.config) == (first.blocks, first.config)
+
+
+GC1 = 0x12000 * 4  # XCC 1: asked in a second look only
+
+
+class Leaving(Watched):
+    """Falls off the bus when XCC 1 is asked."""
+
+    gone = False
+
+    def config_read(self, offset: int, size: int) -> int:
+        return (1 << 8 * size) - 1 if self.gone else super().config_read(offset, size)
+
+    def read32(self, bar: int, offset: int) -> int:
+        self.gone = self.gone or GC1 <= offset < GC1 + 0x1000
+        return 0xFFFFFFFF if self.gone else super().read32(bar, offset)
+
+
+def test_probe_second_look_in_which_the_gpu_leaves_keeps_what_the_first_found() -> None:
+    spec = "mi350x*8?fault=discovery-clobbered@0,smu-silent@0"
+    report = probe_model(spec, lambda index, inner: Watched(inner) if index else Leaving(inner)).reports[0]
+    assert set(serious(report)) == {"pci.lost", "amd.discovery.signature", "amd.smu.silent"}
+    assert report.health == Health.LOST
+
+
+class Sticking(Watched):
+    """A read of XCC 1 never returns."""
+
+    def read32(self, bar: int, offset: int) -> int:
+        if GC1 <= offset < GC1 + 0x1000:
+            time.sleep(60)
+        return super().read32(bar, offset)
+
+
+def test_probe_second_look_in_a_child_that_sticks_keeps_what_the_first_found() -> None:
+    clock = VirtualClock()
+    spec = "mi350x*2?fault=discovery-clobbered@0,ras-fatal@0"
+    transports = [
+        Watched(inner) if index else Sticking(inner) for index, inner in enumerate(gpumodel.open_models(spec, clock))
+    ]
+    report = probe_all(targets_of(transports), clock=clock, limit_s=1.5, in_children=True)[0]
+    assert set(serious(report)) == {"amd.discovery.signature", "amd.ras.fatal"}
+    stuck = next(finding for finding in report.findings if finding.code == "probe.timeout")
+    assert "was killed" in stuck.seen
+    assert report.facts["ras"]["fatal"] is True
+
+
+def test_probe_second_look_names_all_links_that_are_down_once() -> None:
+    for link in range(7):
+        report = probe_model(f"mi350x*8?fault=discovery-zeros@2,xgmi-link-down:{link}@2").reports[2]
+        found = [finding for finding in report.findings if finding.code == "amd.xgmi.link"]
+        assert len(found) == 1
+        assert found[0].summary.startswith(f"XGMI link {link} (AID {link // 2}, ")
+        assert [row["state"] for row in report.facts["xgmi"]["links"]].count("active") == 6
+
+
+def test_probe_second_look_finds_the_engine_of_another_xcc_and_blames_none_twice() -> None:
+    report = probe_model("mi350x*8?fault=discovery-zeros@2,mec-hang:0@2,mec-hang:5@2,page-fault@2").reports[2]
+    hung = [finding.summary for finding in report.findings if finding.code == "amd.gfx.mec"]
+    assert len(hung) == 2
+    assert hung[0].startswith("MEC1 of XCC 0") and hung[1].startswith("MEC1 of XCC 5")
+    assert [row["xcc"] for row in report.facts["gfx"]] == list(range(8))
+    assert len([finding for finding in report.findings if finding.code == "amd.gmc.fault"]) == 1
+
+
+@pytest.mark.parametrize("fault", ["smu-silent", "mec-hang", "sdma-hang"])
+def test_probe_nobody_is_called_stuck_without_a_watch(fault: str) -> None:
+    undecided = 0
+    for step in range(16, 36):
+        report = probe_model(f"mi350x?fault={fault}", read_s={0: step * 0.25e-3}).one
+        for finding in report.findings:
+            watched = re.search(r"(?:unchanged for|over) (\d+\.\d) s", finding.seen)
+            assert watched is None or float(watched[1]) >= 0.2
+        short = [item for item in report.facts["unanswered"] if "0.25 s are needed" in item["reason"]]
+        if short:
+            undecided += 1
+            assert (report.health, report.action) == (Health.UNKNOWN, Action.NONE)
+    assert undecided
+
+
+def without(hw_id: int, instance: int) -> bytes:
+    """The table of an MI350X of which one more instance is harvested."""
+    spec = discovery_spec(CHIPS["mi350x"], 0, 8)
+    assert spec.harvest is not None
+    entries = (*spec.harvest.entries, (hw_id, instance))
+    return encode(replace(spec, harvest=replace(spec.harvest, entries=entries)))
+
+
+@pytest.mark.parametrize(("hw_id", "instance"), [(11, 5), (42, 3), (34, 2)])
+def test_probe_gpu_with_something_harvested_lends_no_map(hw_id: int, instance: int) -> None:
+    clock = VirtualClock()
+    transports = gpumodel.open_models("mi350x*8?fault=discovery-zeros@0", clock)
+    for transport in transports[1:]:
+        gpu = transport.gpu
+        gpu.vram.write(gpu.table_offset, without(hw_id, instance))
+    reports = probe_all(targets_of([Watched(transport) for transport in transports]), clock=clock)
+    assert all(report.facts["discovery"]["bases_from"] == "its own table" for report in reports[1:])
+    assert reports[0].facts["discovery"]["bases_from"] is None
+
+
+def test_map_is_whole_only_for_a_part_whose_count_is_known() -> None:
+    whole = validate(encode(discovery_spec(CHIPS["mi350x"], 0, 8))).ip_map
+    assert whole is not None
+    assert is_whole(whole, MI350X)
+    assert not is_whole(whole, PARTS[0x74A2])
+
+
 # ---- the look at all
 
 
-def seen(index: int, nodes: int | None, node: int | None = None, *, vf: bool = False) -> Seen:
-    facts: dict[str, Any] = (
-        {} if nodes is None else {"xgmi": {"nodes": nodes, "node": node, "links": [], "hive_id": None}}
-    )
+def seen(
+    index: int, nodes: int | None, node: int | None = None, *, vf: bool = False, hive_id: str | None = None
+) -> Seen:
+    facts: dict[str, Any] = {}
+    if nodes is not None or hive_id is not None:
+        facts = {"xgmi": {"nodes": nodes, "node": node, "links": [], "hive_id": hive_id}}
     return Seen.of(index, f"bdf{index}", vf, Progress("", facts, (), ()))
 
 
@@ -322,6 +492,33 @@ def test_hive_virtual_function_is_in_none() -> None:
     gpus = [seen(0, None, vf=True)]
     settle(gpus)
     assert not gpus[0].in_hive
+
+
+@pytest.mark.parametrize("nodes", [None, 1])
+def test_hive_id_of_the_kernel_outranks_registers(nodes: int | None) -> None:
+    gpus = [seen(0, nodes, None if nodes is None else 0, hive_id="0xabc"), seen(1, 1, 0)]
+    settle(gpus)
+    assert [gpu.in_hive for gpu in gpus] == [True, False]
+
+
+def test_hive_of_which_half_is_bound_still_names_all_members() -> None:
+    gpus = [seen(node, 4, node, hive_id="0xabc" if node < 2 else None) for node in range(4)]
+    settle(gpus)
+    assert {gpu.members for gpu in gpus} == {("bdf0", "bdf1", "bdf2", "bdf3")}
+
+
+def test_hive_half_bound_beside_a_bound_one_keeps_them_apart() -> None:
+    gpus = [seen(node, 2, node, hive_id="0xa") for node in range(2)]
+    gpus += [seen(2, 2, 0, hive_id="0xb"), seen(3, 2, 1)]
+    settle(gpus)
+    assert [gpu.members for gpu in gpus] == [("bdf0", "bdf1")] * 2 + [("bdf2", "bdf3")] * 2
+
+
+def test_hive_two_ids_and_one_without_name_nobody() -> None:
+    gpus = [seen(0, 3, 0, hive_id="0xa"), seen(1, 3, 1, hive_id="0xb"), seen(2, 3, 2)]
+    settle(gpus)
+    assert [gpu.members for gpu in gpus] == [None] * 3
+    assert all(gpu.in_hive for gpu in gpus)
 
 
 def test_hive_member_with_fewer_links_than_its_mates_has_lost_one() -> None:

@@ -12,8 +12,10 @@ from base.clock import RealClock
 from base.findings import Action, Health, ProbeReport
 from pcibus.sysfs import SysfsTransport
 from probe.run import Target, probe_all
+from tests.fakesys import FakeSys, config_space
 
 BDF = "0000:c1:00.0"
+PORT = "0000:c0:01.0"
 MIB = 1 << 20
 REGISTERS = {0x378C: 288 << 10, 0x58184: 1 << 31, 0x5818C: 1 << 31, 0x58270: 0xBA, 0x58A68: 1, 0x3C: 0x81}
 
@@ -126,6 +128,7 @@ def test_probe_of_a_gpu_off_the_bus_is_lost(tree: Tree) -> None:
     tree.config = bytearray(b"\xff" * 4096)
     report = tree.probe()
     assert (report.health, report.action, codes(report)) == (Health.LOST, Action.BUS_RESET, ["pci.lost"])
+    assert report.facts["holders"]["processes"] == []  # who holds it is known all the same
 
 
 def test_probe_of_a_gpu_whose_folder_went_away_is_lost(tree: Tree) -> None:
@@ -150,3 +153,27 @@ def test_probe_counts_of_fatal_errors_since_boot_are_a_warning(tree: Tree) -> No
     tree.write("aer_dev_fatal", "DLP 1\nTOTAL_ERR_FATAL 1")
     (finding,) = [finding for finding in tree.probe().findings if finding.code == "pci.aer"]
     assert finding.severity == "warning"
+
+
+# ---- the port above a GPU that is gone
+
+
+@pytest.mark.parametrize(("link", "told"), [(0, "link down"), (1 << 13, "answers, link up")])
+def test_probe_of_a_lost_gpu_asks_the_port_above_for_its_link(tmp_path: Path, link: int, told: str) -> None:
+    fake = FakeSys(tmp_path)
+    port = config_space(header_type=1, port_type=6, more={0x76: struct.pack("<H", link)})
+    fake.add_device(PORT, config=port, class_code=0x060400)
+    fake.add_device(BDF, device=0x75A0, config=b"\xff" * 4096, below=PORT)
+    transport = SysfsTransport(BDF, root=fake.root, lock_dir=fake.locks, proc=fake.proc)
+    target = Target(0, transport, PARTS[0x75A0])
+    (report,) = probe_all([target], clock=RealClock(), sys_root=fake.root, proc_root=fake.proc)
+    transport.close()
+    (finding,) = [finding for finding in report.findings if finding.code == "pci.lost"]
+    assert finding.where == f"config+0x0 on {BDF}; port above {PORT}: {told}"
+    assert f"reset the bus of the port above ({PORT})" in finding.next
+    assert finding.seen == "config space reads all ones, while asking: config space"
+
+
+def test_probe_holders_say_whether_all_processes_could_be_seen(tree: Tree) -> None:
+    report = tree.probe()
+    assert report.facts["holders_complete"] is report.facts["holders"]["complete"]

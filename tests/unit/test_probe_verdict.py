@@ -91,3 +91,27 @@ def test_advise_single_gpu_is_never_told_of_a_hive() -> None:
 def test_advise_hive_of_unknown_size_still_says_together() -> None:
     (told,) = advise([finding("amd.discovery.signature")], in_hive=True, nodes=None)
     assert told.next.startswith("reset the hive with mode1: all GPUs of it together")
+
+
+def test_advise_lost_member_of_a_hive_says_that_the_bus_reset_brings_back_one_and_the_hive_follows() -> None:
+    lost = Finding("pci.lost", Severity.FATAL, "x", next="reset the bus of the port above (0000:04:00.0)")
+    (told,) = advise([lost], in_hive=True, nodes=8)
+    assert told.next.startswith(
+        "reset the bus of the port above (0000:04:00.0). The other members of its hive have lost"
+    )
+    assert "the bus reset brings back this member only, without its links" in told.next
+    assert told.next.endswith("then reset the hive with mode1, all 8 GPUs of it together, never this GPU alone")
+    assert advise([lost], in_hive=False, nodes=1) == [lost]
+
+
+@pytest.mark.parametrize(
+    ("code", "severity", "rule"),
+    [
+        ("amd.discovery.memsize", Severity.WARNING, (Health.DEGRADED, Action.NONE)),
+        ("amd.discovery.memsize", Severity.ERROR, (Health.HUNG, Action.HIVE_RESET)),
+        ("amd.psp.boot-status", Severity.WARNING, (Health.DEGRADED, Action.NONE)),
+        ("amd.psp.boot-status", Severity.NOTE, (Health.HEALTHY, Action.NONE)),
+    ],
+)
+def test_verdict_codes_of_two_severities(code: str, severity: Severity, rule: tuple[Health, Action]) -> None:
+    assert verdict([finding(code, severity)], in_hive=True) == rule
