@@ -77,6 +77,7 @@ def read_registers(access: Access, ip_map: IpMap, glob: str) -> list[Reading]:
     Raises UsageError when nothing matches (with near names) or when too much does."""
     pattern, wanted = split_instance(glob)
     entries = [entry for entry in search(pattern) if _fits(entry.header, ip_map)]
+    entries.sort(key=lambda entry: (entry.header, entry.seg or 0, entry.offset_dwords or 0))
     if not entries:
         raise _unknown(pattern)
     plan = [item for entry in entries for item in _instances(entry, ip_map) if wanted in (None, item[1].instance)]

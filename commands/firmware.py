@@ -90,8 +90,11 @@ def verify(context: click.Context, path: Path | None) -> int:
         printer.line(f"{report.not_examined} other files not examined")
         bad = sum(row.status in ("problem", "missing") for row in report.rows)
         state = "valid" if report.ok and not report.undecided else "unknown" if report.ok else "problem"
+        there = sum(row.status not in ("absent", "missing") for row in report.rows)
         words = {"valid": "all whole", "unknown": "not all could be judged", "problem": f"{bad or 1} with problems"}
-        printer.spans((state, style_of(state)), (f": {len(rows)} files, {words[state]}", ""))
+        absent = sum(row.status == "absent" for row in report.rows)
+        tail = f"; {absent} of other chips or guests are not here" if absent else ""
+        printer.spans((state, style_of(state)), (f": {there} files, {words[state]}{tail}", ""))
 
     emit(settings, "firmware verify", body=report.to_dict(), table=table, human=human)
     if not report.ok:
