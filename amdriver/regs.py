@@ -93,7 +93,7 @@ def read_registers(access: Access, ip_map: IpMap, glob: str) -> list[Reading]:
             f"reading registers {glob!r}",
             expected=f"at most {MOST_READINGS} of them",
             seen=f"{len(entries)} registers, {len(plan)} with all instances",
-            next_step="a narrower glob, or one instance: 'NAME[0]'",
+            next_step="a narrower glob, or one instance: 'GC[0].NAME'",
         )
     reader = _Reader(access, ip_map)
     return [reader.read(entry, ip) for entry, ip in plan]

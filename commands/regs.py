@@ -22,7 +22,7 @@ def regs_group() -> None:
 @common_options
 @click.pass_context
 def read(context: click.Context, names: tuple[str, ...]) -> int:
-    """Read every register that matches NAME (a shell glob; 'NAME[3]' for one instance), decoded. Changes nothing.
+    """Read every register that matches NAME (a shell glob; 'GC[3].NAME' for one instance), decoded. Changes nothing.
 
     What a look may not read says why: semaphores, data ports, registers that lie in no BAR. Banked registers show the
     queue that is selected now. Exit 0: all read; 2: some not."""
