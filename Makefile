@@ -35,6 +35,7 @@ pytest: $(VENV)/.test
 fuzz: $(VENV)/.test firmware
 	$(BIN)/python -m tests.fuzz.fuzz_discovery --count 200000 --seed $(SEED)
 	$(BIN)/python -m tests.fuzz.fuzz_firmware --count 200000 --seed $(SEED)
+	$(BIN)/python -m tests.fuzz.fuzz_remote --count 200000 --seed $(SEED)
 
 fuzz-short: $(VENV)/.test
 	@$(BIN)/python -m tests.fuzz.fuzz_discovery --seconds 20 --seed $(SEED) & first=$$!; \

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from amdriver.regs import Reading
     from firmware.model import FirmwareFile
     from firmware.verify import VerifyReport
+    from gpumodel.remote_pci import RemoteServer
     from registers.tables import Entry
 
 __version__ = VERSION
@@ -42,10 +43,12 @@ SYS_ROOT, PROC_ROOT = Path("/sys"), Path("/proc")  # tests put trees of their ow
 REAL_CLOCK = RealClock()
 LOOK_LIMIT_S = 5.0  # for one look at one GPU, in a child that is killed then
 
-ADDRESS_HELP = "0000:c1:00.0, replay:FILE or model:PART[*N][?state=cold|used&fault=NAME[:ARG][@GPU],...]"
+ADDRESS_HELP = (
+    "0000:c1:00.0, replay:FILE, remote:HOST:PORT[#INDEX] or model:PART[*N][?state=cold|used&fault=NAME[:ARG][@GPU],...]"
+)
 MODEL_LINE = "gpumend --on 'model:mi350x*8' list"
 _BDF = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-1][0-9a-f])\.([0-7])\Z", re.IGNORECASE)
-_LATER = {"vfio": "through VFIO", "remote": "over a socket"}
+_LATER = {"vfio": "through VFIO"}
 
 
 @dataclass(slots=True)
@@ -139,6 +142,8 @@ def _at(address: str, clock: Clock | None, sys_root: Path) -> list[Gpu]:
         return _models(address, rest, clock)
     if kind == "replay":
         return _replays(address, rest, clock)
+    if kind == "remote":
+        return _remotes(address)
     if kind in _LATER:
         raise UsageError(
             f"reaching {address}", expected=ADDRESS_HELP, seen=f"{kind}: reaching a GPU {_LATER[kind]} is not built yet"
@@ -178,6 +183,27 @@ def _replays(address: str, file: str, clock: Clock | None) -> list[Gpu]:
             where=file,
         )
     return [Gpu(0, address, info, part, transport, clock or VirtualClock())]
+
+
+def _remotes(address: str) -> list[Gpu]:
+    """The supported GPUs behind a server, on the real clock: time passes there, whatever the caller's other GPUs live on."""
+    from amdriver.parts import AMD_VENDOR, part_of
+    from pcibus.remote import open_remote
+
+    gpus = []
+    for transport in open_remote(address, vendors=(AMD_VENDOR,)):
+        info = transport.device.info
+        part = part_of(info.vendor, info.device)
+        if part is not None:
+            gpus.append(Gpu(0, address, info, part, transport, REAL_CLOCK))
+    if not gpus:
+        raise Unavailable(
+            f"opening {address}",
+            expected="an AMD Instinct of the MI300 or MI350 family (vendor 1002)",
+            seen="none among the devices that it serves",
+            where=address,
+        )
+    return gpus
 
 
 def _on_bus(bdf: str, sys_root: Path) -> Gpu:
@@ -685,6 +711,19 @@ def model_faults() -> list[dict[str, Any]]:
         }
         for item in faults()
     ]
+
+
+def serve_model(endpoint: str, spec: str, *, allow_remote: bool = False) -> RemoteServer:
+    """Serve software GPUs at HOST:PORT (port 0: any free one) until the answer's `close()`; `--on` takes its `address`.
+
+    They live on the real clock, and on, while clients come and go. Raises UsageError, Refused (not a loopback address,
+    and not `allow_remote`), Unavailable (the port is taken), NotPermitted."""
+    from gpumodel import open_models
+    from gpumodel.remote_pci import RemoteServer
+    from pcibus.remote_protocol import parse_endpoint
+
+    host, port = parse_endpoint(endpoint)
+    return RemoteServer(open_models(spec, REAL_CLOCK), host, port, allow_remote=allow_remote).open()
 
 
 def _on_host(gpu: Gpu, doing: str) -> None:
