@@ -70,6 +70,7 @@ def gpumend_group() -> None:
 
     Without --on it looks at every supported GPU of this machine's PCI bus. To try it without a GPU:
 
+    \b
         gpumend --on 'model:mi350x*8?fault=discovery-clobbered@2,bootloader-silent@5' probe
     """
 
