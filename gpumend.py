@@ -98,6 +98,8 @@ def list_gpus(
 def select(found: list[Gpu], wanted: Sequence[str]) -> list[Gpu]:
     """Narrow to the GPUs that `wanted` names, in the order found, each once."""
     names = [name.strip() for entry in wanted for name in entry.split(",") if name.strip()]
+    if wanted and not names:  # an unset variable in a script must not mean every GPU
+        raise UsageError("selecting GPUs", expected="an index, a BDF, GPU-<16 hex digits> or all", seen="an empty -g")
     if not names or "all" in names:
         return found
     chosen: set[int] = set()
@@ -479,13 +481,20 @@ def _locate(gpu: Gpu) -> tuple[Located, bool]:
     doubts = tuple(why_all_ones(gpu.transport))
     if doubts:  # MMIO would read all ones, or must not be touched: nothing that it says could be believed
         return Located(b"", None, "", doubts), False
-    located = locate(Access(look(gpu)), gpu.clock, part=gpu.part)
-    copy = from_debugfs(gpu.bdf, SYS_ROOT / "kernel/debug/dri") if gpu.info.driver == "amdgpu" else None
-    return (copy, True) if copy and not located.blob else (located, False)
+    debugfs = SYS_ROOT / "kernel/debug/dri"
+    try:
+        located = locate(Access(look(gpu)), gpu.clock, part=gpu.part)
+    except GpumendError:  # with a driver bound the kernel usually refuses to map its BARs
+        copy = from_debugfs(gpu.bdf, debugfs) if gpu.info.driver == "amdgpu" else None
+        if copy is None:
+            raise
+        return copy, True
+    copy = from_debugfs(gpu.bdf, debugfs) if gpu.info.driver == "amdgpu" and not located.blob else None
+    return (copy, True) if copy else (located, False)
 
 
 def gpu_name(gpu: Gpu) -> str:
-    """`GPU 2 0000:46:00.0 MI350X`: index and bus address always stand together."""
+    """`GPU 2 0000:65:00.0 MI350X`: index and bus address always stand together."""
     return f"GPU {gpu.index} {gpu.bdf} {gpu.part.name}"
 
 

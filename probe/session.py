@@ -46,7 +46,7 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a probe is told from outside. `golden`: the saved good discovery table of a serial number, if there is one.
+    """What a probe is told from outside. `golden`: the saved good table of a serial number (or, without one, bus address).
 
     `borrowed`: the IP map of a whole GPU of the same part, for a second look at one whose own table cannot be read."""
 

@@ -163,6 +163,8 @@ WRONG = [
     (("--on", "model:mi350x", "regs", "read", "GC[99].GRBM_STATUS"), 64, "GRBM_STATUS"),
     (("--on", HIVE, "-g", "9" * 5000, "list"), 64, "selecting"),
     (("model", "demo", "--json"), 64, "person"),
+    (("--on", HIVE, "-g", "", "list"), 64, "empty -g"),
+    (("--on", HIVE, "-g", " , ", "probe"), 64, "empty -g"),
     (("-g", "0", "discovery", "diff", "a", "b"), 64, "-g"),
 ]
 

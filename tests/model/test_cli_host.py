@@ -263,3 +263,35 @@ def test_discovery_of_eight_where_one_sleeps_tells_of_all(machine: FakeSys, caps
     first, second = json.loads(out)["gpus"]
     assert [item["code"] for item in first["findings"]] == ["pci.lost"]
     assert [item["code"] for item in second["findings"]] == ["pci.power"]
+
+
+def test_discovery_of_a_bound_gpu_whose_bars_cannot_be_mapped_is_the_drivers_copy(
+    machine: FakeSys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gpumodel import open_models
+
+    made = machine.add_device(GPU, bars=BARS, driver="amdgpu")
+    (made.path / "resource5").unlink()
+    assert call(capsys, "discovery", "validate")[0] == 2
+    blob = open_models("mi300x")[0].read_block(0, VRAM_BYTES - 0x10000, 0x2800)
+    folder = machine.root / "kernel/debug/dri" / GPU
+    folder.mkdir(parents=True)
+    (folder / "amdgpu_discovery").write_bytes(blob)
+    code, out, _ = call(capsys, "discovery", "validate", "--json")
+    assert code == 0
+    (gpu,) = json.loads(out)["gpus"]
+    assert "debugfs" in gpu["source"]
+    assert "amd.discovery.driver-copy" in [item["code"] for item in gpu["findings"]]
+
+
+def test_saved_copy_of_a_gpu_without_serial_is_kept_and_found_by_bus_address(
+    booted: FakeSys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = booted.device(GPU).path / "config"
+    config.write_bytes(config_space(more={0x150: (1 | 2 << 16 | 0x210 << 20).to_bytes(4, "little")}))
+    code, out, _ = call(capsys, "discovery", "save")
+    assert (code, "under its bus address" in out) == (0, True)
+    with (booted.device(GPU).path / "resource0").open("r+b") as vram:
+        vram.seek(VRAM_BYTES - 0x10000)
+        vram.write(b"\x80\x3f\x00\x00" * 100)
+    assert "against the saved good copy" in call(capsys, "probe", "--json")[1]
