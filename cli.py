@@ -5,11 +5,16 @@ One place maps errors to exit codes (base/errors.py)."""
 
 from __future__ import annotations
 
+import _thread
 import sys
+import time
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from base.version import VERSION
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 
 def main() -> NoReturn:
@@ -19,6 +24,7 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; never raises for anything a user can cause."""
+    sys.unraisablehook = _unraisable
     try:
         if list(arguments) == ["--version"] and sys.stdout is not None:
             return _print_version()
@@ -38,6 +44,21 @@ def _print_version() -> int:
 
         return call(["--version"])  # which knows how to tell
     return 0
+
+
+def _unraisable(lost: UnraisableHookArgs) -> None:
+    """An interrupt that hit a destructor or a weak reference's callback (imports have many) would be printed and lost."""
+    if lost.exc_type is KeyboardInterrupt:
+        _thread.start_new_thread(_interrupt_again, (_thread.get_ident(),))
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def _interrupt_again(main_thread: int) -> None:
+    import signal
+
+    time.sleep(0.001)  # by then the callback is over
+    signal.pthread_kill(main_thread, signal.SIGINT)  # a signal, since it must also end a sleep
 
 
 if __name__ == "__main__":

@@ -119,6 +119,8 @@ def _safe_streams() -> None:
 def _ending(error: Exception, settings: Settings, arguments: list[str]) -> int:
     settings.as_json = settings.as_json or "--json" in arguments
     try:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Python 3.11 wraps what interrupts a __set_name__
+            return _interrupted()
         if isinstance(error, GpumendError):
             return _tell(error, settings)
         if isinstance(error, click.Abort):

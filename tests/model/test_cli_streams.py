@@ -119,8 +119,38 @@ sys.exit(code)
         _, err = started.communicate(timeout=30)
         assert started.returncode in (130, 0, 99), (delay_s, err)  # 0: it was done before
         assert "Traceback" not in err
+        assert "Exception ignored" not in err
         seen.add(started.returncode)
     assert 130 in seen, "no signal hit the command while it ran"
+
+
+def test_interrupt_lost_in_a_callback_comes_again() -> None:
+    program = """
+import cli, os, signal, sys, time
+sys.unraisablehook = cli._unraisable
+class Dying:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0)
+try:
+    dying = Dying()
+    del dying
+    time.sleep(10)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=9)
+    assert (ran.returncode, ran.stderr) == (130, "")
+
+
+def test_interrupt_wrapped_by_python_is_an_interrupt() -> None:
+    from base.errors import Exit
+    from commands.common import Settings
+    from commands.root import _ending
+
+    wrapped = RuntimeError("Error calling __set_name__")
+    wrapped.__cause__ = KeyboardInterrupt()
+    assert _ending(wrapped, Settings(), []) == Exit.INTERRUPTED
 
 
 def test_names_with_newlines_forge_no_line(tmp_path: Path) -> None:
