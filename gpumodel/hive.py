@@ -10,6 +10,7 @@ from base.clock import Clock
 from gpumodel import gfx, gmc, nbio, psp, ras, sdma, smu, smuio, xgmi
 from gpumodel.chips import Chip
 from gpumodel.device import ModelGpu
+from gpumodel.events import Events
 from gpumodel.faults import ActiveFault
 from gpumodel.memory import HostMemory
 from gpumodel.registerfile import Layout
@@ -43,6 +44,7 @@ class Hive:
         self.clock = clock
         self.used = used
         self.host_memory = HostMemory()
+        self.events = Events(clock)
         layout = layout_of(chip)
         self.gpus = tuple(ModelGpu(self, index, layout, serial_capability) for index in range(nodes))
 

@@ -1,0 +1,107 @@
+"""One GPU as every block of the driver sees it: how it is reached, what it is made of, whose time passes.
+
+Source: amd-bringup.md section 2 (all ones: ask config space), section 12 (limits of waits)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from amdriver.access import Access
+from amdriver.ip_map import IpInstance, IpMap
+from amdriver.parts import Part
+from base.clock import Clock
+from base.errors import DeviceLost, Unavailable, WaitTimeout
+from base.poll import poll
+from pcibus.transport import ALL_ONES
+from registers.core import RegisterBlock
+
+T = TypeVar("T")
+B = TypeVar("B", bound=RegisterBlock)
+
+
+class Gpu:
+    """Making one touches no hardware. `place`: which node of how many, filled in by gmc from XGMI_LFB_CNTL."""
+
+    def __init__(self, access: Access, clock: Clock, ip: IpMap, part: Part) -> None:
+        self.access = access
+        self.transport = access.transport
+        self.clock = clock
+        self.ip = ip
+        self.part = part
+
+    @property
+    def name(self) -> str:
+        """The address that reaches it."""
+        return self.transport.name
+
+    def instance(self, ip_name: str, number: int = 0) -> IpInstance:
+        """An IP instance by physical number; Unavailable when discovery did not list it."""
+        found = self.ip.get(ip_name, number)
+        if found is None:
+            raise Unavailable(
+                f"looking for {ip_name}[{number}]",
+                expected="an entry in the discovery table",
+                seen="there is none",
+                where=self.name,
+                next_step="gpumend discovery show",
+            )
+        return found
+
+    def block(self, kind: type[B], ip_name: str, number: int = 0) -> B:
+        """The registers of one IP instance, bound: `gpu.block(Gc, "GC", xcc).RLC_CNTL.read()`."""
+        return kind(self.access, self.instance(ip_name, number).bases, f"{ip_name}[{number}]")
+
+    def block_on_aid(self, kind: type[B], ip_name: str, aid: int) -> B:
+        """The registers of instance 0 as they stand on another AID, reached by SMN (NBIO, MP0, XGMI, UMC, DF)."""
+        if aid == 0:
+            return self.block(kind, ip_name)
+        return kind(self.access.smn_bus(aid), self.instance(ip_name).bases, f"{ip_name}@AID{aid}")
+
+    def wait(
+        self,
+        read: Callable[[], T],
+        until: Callable[[T], bool],
+        *,
+        doing: str,
+        expected: str,
+        timeout_s: float,
+        where: str = "",
+        next_step: str = "",
+        show: Callable[[T], str] = str,
+        first_pause_s: float = 20e-6,
+        longest_pause_s: float = 10e-3,
+    ) -> T:
+        """base.poll.poll on this GPU's clock. When the time is up and config space reads all ones, DeviceLost instead."""
+        try:
+            return poll(
+                self.clock,
+                read,
+                until,
+                doing=doing,
+                expected=expected,
+                timeout_s=timeout_s,
+                where=where or self.name,
+                next_step=next_step,
+                show=show,
+                first_pause_s=first_pause_s,
+                longest_pause_s=longest_pause_s,
+            )
+        except WaitTimeout as late:
+            self.require_present(doing, cause=late)
+            raise
+
+    def is_lost(self) -> bool:
+        """Whether config space reads all ones: the device left the bus."""
+        return self.transport.config_read(0, 4) == ALL_ONES
+
+    def require_present(self, doing: str, cause: BaseException | None = None) -> None:
+        """DeviceLost when the device left the bus."""
+        if self.is_lost():
+            raise DeviceLost(
+                doing,
+                expected="a device on the bus",
+                seen="config space reads 0xffffffff",
+                where=self.name,
+                next_step="gpumend probe; a bus reset or power cycle of the node brings it back",
+            ) from cause

@@ -1,0 +1,50 @@
+"""What a software GPU still has to do: work that is due at a time. Nothing runs by itself; every access runs what is due.
+
+So a model needs no thread: on a virtual clock a poll moves time on and its next read finds the work done, on the real
+clock the same. Times in seconds of the given clock."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Callable
+
+from base.clock import Clock
+
+
+class Events:
+    """Work by due time; work due at the same time runs in the order in which it was asked for."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = 0
+        self._lock = threading.RLock()
+        self._running = False
+
+    def after(self, delay_s: float, work: Callable[[], None]) -> None:
+        """Run `work` once `delay_s` have passed and somebody looks."""
+        with self._lock:
+            self._order += 1
+            heapq.heappush(self._queue, (self._clock.now() + delay_s, self._order, work))
+
+    def run_due(self) -> None:
+        """Run all that is due now. Work that asks for more work without delay has it run in the same call."""
+        if not self._queue or self._queue[0][0] > self._clock.now():
+            return
+        with self._lock:
+            if self._running:  # work itself reads memory and registers
+                return
+            self._running = True
+            try:
+                while self._queue and self._queue[0][0] <= self._clock.now():
+                    heapq.heappop(self._queue)[2]()
+            finally:
+                self._running = False
+
+    def next_due(self) -> float | None:
+        """When the next work is due; None: there is none."""
+        return self._queue[0][0] if self._queue else None
+
+    def __len__(self) -> int:
+        return len(self._queue)
