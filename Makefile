@@ -41,7 +41,7 @@ fuzz-short: $(VENV)/.test
 	@$(BIN)/python -m tests.fuzz.fuzz_discovery --seconds 20 --seed $(SEED) & first=$$!; \
 	$(BIN)/python -m tests.fuzz.fuzz_firmware --seconds 20 --seed $(SEED) && wait $$first
 
-bench: $(VENV)/.test
+bench: $(VENV)/.bench
 	$(BIN)/python -m bench
 
 firmware: $(VENV)/.demo
@@ -71,6 +71,10 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[test,tinygrad]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.test

@@ -31,7 +31,7 @@ def main() -> None:
     print(
         f"Python {platform.python_version()} on {platform.machine()}; ratios are ours / floor, side by side in this run"
     )
-    print(f"{'work':<58}{'ours':>10}{'floor':>10}{'ratio':>9}  {'goal':<14}peers (measured earlier, elsewhere)")
+    print(f"{'work':<58}{'ours':>10}{'floor':>10}{'ratio':>9}  {'goal':<14}peers")
     for name in [name for name in names if not wanted or name in wanted]:
         for row in importlib.import_module(f"bench.bench_{name}").rows():
             print(_line(row))
