@@ -45,15 +45,20 @@ def model_faults(context: click.Context) -> int:
 
     settings = settings_of(context)
     faults = catalogue()
-    columns = ("fault", "what it does", "argument (default)", "cured by")
-    rows = [(item["name"], item["summary"], _argument(item), ", ".join(item["cured_by"]) or "never") for item in faults]
+    columns = ("fault", "what it does", "argument (default)", "cured by", "shows at")
+    rows = [
+        (item["name"], item["summary"], _argument(item), ", ".join(item["cured_by"]) or "never", item["shows_at"])
+        for item in faults
+    ]
 
     def human(printer: Printer) -> None:
-        for name, summary, argument, cures in rows:
+        for name, summary, argument, cures, shows_at in rows:
             printer.spans((f"{name:<21}", "bold"), (summary, ""))
             if argument != "-":
                 printer.spans((f"    argument {argument}", "dim"))
             printer.spans((f"    cured by {cures}", "dim"))
+            if shows_at != "look":
+                printer.spans((f"    shows at {shows_at} only", "dim"))
 
     emit(settings, "model faults", body={"faults": faults}, table=Table(columns, rows), human=human)
     return 0

@@ -56,6 +56,31 @@ _SDMA_BASES = (0x1260, 0x1860, 0x19400, 0x19800)
 
 
 @dataclass(frozen=True, slots=True)
+class Board:
+    """What the power management firmware tells of the board: watts, MHz, degrees, GB/s, lanes, Gb/s; clock tables of up
+    to four levels, rising."""
+
+    power_limit: int
+    idle_power: int
+    gfx_clocks: tuple[int, int]  # fine grained between the two
+    memory_clocks: tuple[int, ...]
+    fabric_clocks: tuple[int, ...]
+    soc_clocks: tuple[int, ...]
+    video_clocks: tuple[int, ...]
+    decoder_clocks: tuple[int, ...]
+    link_clocks: tuple[int, ...]
+    memory_bandwidth: int
+    xgmi_lanes: int
+    xgmi_rate: int
+    fast_power: tuple[int, int, int] = (0, 0, 0)  # second power limit: smallest, default, largest; 0: has none
+    shutdown_die: int = 115
+    shutdown_memory: int = 110
+    throttle_die: int = 100
+    throttle_memory: int = 95
+    input_millivolts: int = 54000
+
+
+@dataclass(frozen=True, slots=True)
 class Chip:
     """One part. `inactive_cus`: per shader engine, how many of `cus_per_engine` are fused off in a GPU."""
 
@@ -70,6 +95,7 @@ class Chip:
     sos_version: int
     pmfw_version: int
     bdfs: tuple[str, ...]
+    board: Board
 
     def version(self, ip: str) -> Version:
         return dict(self.versions)[ip]
@@ -160,6 +186,21 @@ MI300X = Chip(
         "0000:c6:00.0",
         "0000:e5:00.0",
     ),
+    # Power, top clocks, bandwidth: the product's data sheet. guess: the clocks below the top, the temperatures
+    board=Board(
+        power_limit=750,
+        idle_power=140,
+        gfx_clocks=(132, 2100),
+        memory_clocks=(900, 1100, 1200, 1300),
+        fabric_clocks=(1200, 1500, 1800, 2100),
+        soc_clocks=(1000, 1100, 1200, 1300),
+        video_clocks=(914, 1143, 1371, 1600),
+        decoder_clocks=(711, 889, 1067, 1333),
+        link_clocks=(600, 800, 1000, 1200),
+        memory_bandwidth=5300,
+        xgmi_lanes=16,
+        xgmi_rate=32,
+    ),
 )
 
 MI350X = Chip(
@@ -199,6 +240,21 @@ MI350X = Chip(
         "0000:95:00.0",
         "0000:e5:00.0",
         "0000:f5:00.0",
+    ),
+    board=Board(
+        power_limit=1000,
+        idle_power=170,
+        gfx_clocks=(132, 2200),
+        memory_clocks=(900, 1300, 1700, 2000),
+        fabric_clocks=(1200, 1500, 1800, 2100),
+        soc_clocks=(1000, 1100, 1200, 1300),
+        video_clocks=(914, 1143, 1371, 1600),
+        decoder_clocks=(711, 889, 1067, 1333),
+        link_clocks=(600, 800, 1000, 1200),
+        memory_bandwidth=8000,
+        xgmi_lanes=16,
+        xgmi_rate=36,  # item 55
+        fast_power=(500, 1100, 1200),
     ),
 )
 

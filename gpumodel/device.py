@@ -20,6 +20,7 @@ from gpumodel import pciconfig
 from gpumodel.chips import GIB, VENDOR_AMD, Chip, discovery_table
 from gpumodel.gfx import Gfx
 from gpumodel.gmc import Gmc
+from gpumodel.ih import Ih
 from gpumodel.memory import ModelDmaBuffer, Vram
 from gpumodel.nbio import Nbio
 from gpumodel.psp import Psp
@@ -41,6 +42,7 @@ DOORBELL_BAR_BYTES = 2 * MIB  # guess
 TABLE_FROM_END = 0x10000  # the discovery table starts 64 KiB before the end of VRAM
 MEMORY_WINDOW = 1 << 45  # first bus address of the 64-bit BARs; each GPU has 1 TiB of it
 REGISTER_WINDOW = 0xA000_0000  # first bus address of the 32-bit BARs; each GPU has 16 MiB of it
+MOST_WRONGS = 256
 BAR_DWORDS = frozenset((0x10, 0x14, 0x18, 0x1C, 0x24))
 
 
@@ -69,19 +71,24 @@ class ModelGpu:
         self.config = pciconfig.build(
             self.chip.device_id, VENDOR_AMD, self.bars, self.serial if serial_capability else None
         )
+        self.wrongs: list[str] = []
+        self.lost_during = ""  # the stage at which the device leaves the bus; see stage
         self.nbio, self.psp, self.smu, self.gmc = Nbio(self), Psp(self), Smu(self), Gmc(self)
         self.gfx, self.sdma, self.xgmi, self.ras = Gfx(self), Sdma(self), Xgmi(self), Ras(self)
+        self.ih = Ih(self)
         self.blocks: dict[str, Block] = {
             "nbio": self.nbio,
             "psp": self.psp,
             "smu": self.smu,
             "gmc": self.gmc,
+            "ih": self.ih,
             "gfx": self.gfx,
             "sdma": self.sdma,
             "xgmi": self.xgmi,
             "ras": self.ras,
         }
         self.registers = RegisterFile(layout, self.blocks)
+        self.registers.take_unlisted = self.nbio.take_unlisted
         self.doorbells: dict[int, int] = {}  # byte offset: last value
         self.lost = False  # gone from the bus
         self.lost_bars: set[int] = set()  # config offsets of BARs that the device forgot, whatever config space shows
@@ -116,9 +123,20 @@ class ModelGpu:
     def power_on(self) -> None:
         """Registers as after power-on and boot firmware (and, if used, an earlier driver); a fresh discovery table."""
         self.registers.values.clear()
+        self.lost_during = ""
         for block in self.blocks.values():
             block.power_on()
         self.vram.write(self.table_offset, discovery_table(self.chip, self.index, self.hive.nodes))
+
+    def wrong(self, block: str, text: str) -> None:
+        """Remember that a driver did what it must not; it learns of it only as it would from hardware."""
+        if len(self.wrongs) < MOST_WRONGS:
+            self.wrongs.append(f"{block}: {text}")
+
+    def stage(self, name: str) -> None:
+        """A block has got to a stage of bring-up; one of them may be the last."""
+        if self.lost_during and name == self.lost_during:
+            self.lost = True
 
     def vram_read32(self, offset: int, path: str) -> int:
         """All ones beyond the end of VRAM, and counted: what real hardware answers there is not known."""
@@ -195,10 +213,12 @@ class ModelTransport:
 
     def config_read(self, offset: int, size: int) -> int:
         _check_config(offset, size)
+        self._run_due()
         return (1 << 8 * size) - 1 if self.gpu.lost else self.gpu.config.read(offset, size)
 
     def config_write(self, offset: int, size: int, value: int) -> None:
         _check_config(offset, size)
+        self._run_due()
         if self.gpu.lost:
             return
         value &= (1 << 8 * size) - 1
@@ -206,9 +226,14 @@ class ModelTransport:
         self.gpu.lost_bars.discard(offset & ~3)
         if value << 8 * (offset & 1) & pciconfig.FUNCTION_RESET and offset & ~1 == pciconfig.DEVICE_CONTROL:
             self.gpu.registers.unknown[("function-level-reset", offset)] += 1  # resets are not modelled yet
+        self._run_due()
 
     def read32(self, bar: int, offset: int) -> int:
         self._check(bar, offset, 4)
+        self._run_due()
+        return self._read32(bar, offset)
+
+    def _read32(self, bar: int, offset: int) -> int:
         gpu = self.gpu
         if not gpu.decodes:
             return ALL_ONES
@@ -220,8 +245,12 @@ class ModelTransport:
 
     def write32(self, bar: int, offset: int, value: int) -> None:
         self._check(bar, offset, 4)
+        self._run_due()
+        self._write32(bar, offset, value & ALL_ONES)
+        self._run_due()
+
+    def _write32(self, bar: int, offset: int, value: int) -> None:
         gpu = self.gpu
-        value &= ALL_ONES
         if not gpu.decodes:
             return
         if bar == 5:
@@ -229,32 +258,53 @@ class ModelTransport:
         elif bar == 0:
             gpu.vram_write32(offset, value, "bar0")
         else:
-            gpu.doorbells[offset] = value
+            self._ring(offset, value, 4)
+
+    def _ring(self, offset: int, value: int, size: int) -> None:
+        """A doorbell reaches its block as one write of 4 or 8 bytes."""
+        for place in range(0, size, 4):
+            self.gpu.doorbells[offset + place] = value >> 8 * place & ALL_ONES
+        self.gpu.nbio.doorbell(offset, value, size)
 
     def read64(self, bar: int, offset: int) -> int:
         self._check(bar, offset, 8)
-        return self.read32(bar, offset) | self.read32(bar, offset + 4) << 32
+        self._run_due()
+        return self._read32(bar, offset) | self._read32(bar, offset + 4) << 32
 
     def write64(self, bar: int, offset: int, value: int) -> None:
         self._check(bar, offset, 8)
-        self.write32(bar, offset, value & ALL_ONES)
-        self.write32(bar, offset + 4, value >> 32)
+        self._run_due()
+        if bar != 2:
+            self._write32(bar, offset, value & ALL_ONES)
+            self._write32(bar, offset + 4, value >> 32 & ALL_ONES)
+        elif self.gpu.decodes:
+            self._ring(offset, value & (1 << 64) - 1, 8)
+        self._run_due()
 
     def read_block(self, bar: int, offset: int, size: int) -> bytes:
         self._check(bar, offset, size)
+        self._run_due()
         if not self.gpu.decodes:
             return b"\xff" * size
         if bar == 0 and offset + size <= self.gpu.vram.size:
             return self.gpu.vram.read(offset, size)
-        return b"".join(self.read32(bar, at).to_bytes(4, "little") for at in range(offset, offset + size, 4))
+        return b"".join(self._read32(bar, at).to_bytes(4, "little") for at in range(offset, offset + size, 4))
 
     def write_block(self, bar: int, offset: int, data: bytes) -> None:
         self._check(bar, offset, len(data))
-        if bar == 0 and self.gpu.decodes and offset + len(data) <= self.gpu.vram.size:
-            self.gpu.vram.write(offset, data)
+        self._run_due()
+        if not self.gpu.decodes:
             return
-        for place in range(0, len(data), 4):
-            self.write32(bar, offset + place, int.from_bytes(data[place : place + 4], "little"))
+        if bar == 0 and offset + len(data) <= self.gpu.vram.size:
+            self.gpu.vram.write(offset, data)
+        else:
+            for place in range(0, len(data), 4):
+                self._write32(bar, offset + place, int.from_bytes(data[place : place + 4], "little"))
+        self._run_due()
+
+    def _run_due(self) -> None:
+        """What the device has done in the meantime is done before it answers, and what it does at once, right after."""
+        self.gpu.hive.events.run_due()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -265,7 +315,7 @@ class ModelTransport:
         return self.gpu.held_by
 
     def alloc_dma(self, size: int) -> ModelDmaBuffer:
-        return self.gpu.hive.host_memory.alloc(size)
+        return self.gpu.hive.host_memory.alloc(size, self.gpu.hive.events.run_due)
 
     def close(self) -> None:
         """Give the memory of the GPU back; its other state stays readable."""

@@ -21,12 +21,17 @@ class Events:
         self._order = 0
         self._lock = threading.RLock()
         self._running = False
+        self._due = 0.0  # when the work that runs now was due
 
-    def after(self, delay_s: float, work: Callable[[], None]) -> None:
-        """Run `work` once `delay_s` have passed and somebody looks."""
+    def after(self, delay_s: float, work: Callable[[], None], *, follow: bool = False) -> None:
+        """Run `work` once `delay_s` have passed and somebody looks.
+
+        `follow`: asked for by work, the time counts from when that was due, not from when somebody looked: a chain of
+        packets takes as long as they take. Not for work that asks for itself again and again."""
         with self._lock:
             self._order += 1
-            heapq.heappush(self._queue, (self._clock.now() + delay_s, self._order, work))
+            start = self._due if follow and self._running else self._clock.now()
+            heapq.heappush(self._queue, (start + delay_s, self._order, work))
 
     def run_due(self) -> None:
         """Run all that is due now. Work that asks for more work without delay has it run in the same call."""
@@ -38,7 +43,8 @@ class Events:
             self._running = True
             try:
                 while self._queue and self._queue[0][0] <= self._clock.now():
-                    heapq.heappop(self._queue)[2]()
+                    self._due, _, work = heapq.heappop(self._queue)
+                    work()
             finally:
                 self._running = False
 

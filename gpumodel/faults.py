@@ -1,7 +1,8 @@
 """The catalogue of faults: what each does to which registers, what shows it, and what cures it.
 
 Source: hardware/amd-resets.md sections 9 (signatures), 8 (state after each reset) and 10 (what to do); the registers:
-Linux v7.3 gfx_v9_4_3.c and sdma_v4_4_2.c (state dumps), gmc_v9_0.c, nbio_v7_9.c, amdgpu_xgmi.c, amdgpu_ras.h."""
+Linux v7.3 gfx_v9_4_3.c and sdma_v4_4_2.c (state dumps), gmc_v9_0.c, nbio_v7_9.c, amdgpu_xgmi.c, amdgpu_ras.h.
+Faults of bring-up are attributes of the blocks, which say what they do with them."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpumodel.chips import Chip
@@ -41,31 +42,42 @@ _WITHOUT_SMU = frozenset((Reset.FLR, Reset.BUS_RESET, Reset.POWER_CYCLE))
 _GFX = _FIRMWARE_BOOTS | {Reset.MODE2}
 
 
+class ShowsAt(StrEnum):
+    """When a reader can see that something is wrong."""
+
+    LOOK = "look"  # without touching anything
+    BRING_UP = "bring-up"  # only when a driver starts the GPU
+
+
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """The number that may follow a fault's name. `limit` gives the largest for a part in a hive of so many GPUs;
-    `choices`, if any, are all that is allowed."""
+    """What may follow a fault's name: a number or a word. `limit` gives the largest number for a part in a hive of so
+    many GPUs, None: no numbers; `choices`, if any, are all numbers that are allowed; `words` gives the words that a part
+    knows and what each stands for. `default` is what could be written."""
 
     name: str
     meaning: str
-    default: int
-    smallest: int
-    limit: Callable[[Chip, int], int]
+    default: int | str
+    smallest: int = 0
+    limit: Callable[[Chip, int], int] | None = None
     choices: tuple[int, ...] = ()
+    words: Callable[[Chip], Mapping[str, int | str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """`effect`: what changes, and where that is known from; `symptom`: what a reader sees without knowing the fault;
-    `cures`: the resets after which it is gone, NEVER if none; `apply` takes the GPU and the argument (0: has none)."""
+    `cures`: the resets after which it is gone, NEVER if none; `apply` takes the GPU and the argument (0: has none);
+    `shows_at`: whether looking is enough to see the symptom."""
 
     name: str
     summary: str
     effect: str
     symptom: str
     cures: frozenset[Reset]
-    apply: Callable[[ModelGpu, int], None]
+    apply: Callable[[ModelGpu, Any], None]
     argument: Argument | None = None
+    shows_at: ShowsAt = ShowsAt.LOOK
 
     @property
     def cured_by(self) -> str:
@@ -78,7 +90,7 @@ class ActiveFault:
     """A fault with its argument, on some GPU."""
 
     fault: Fault
-    value: int = 0
+    value: int | str = 0
 
     def apply(self, gpu: ModelGpu) -> None:
         self.fault.apply(gpu, self.value)
@@ -218,6 +230,80 @@ def _aer_correctable(gpu: ModelGpu, value: int) -> None:
         "<I", data, pciconfig.AER_CORRECTABLE, 1 << 0 | 1 << 6 | 1 << 12
     )  # receiver, bad TLP, replay timer
     data[pciconfig.DEVICE_STATUS] |= 1  # correctable error detected
+
+
+def _psp_refuses(gpu: ModelGpu, component: str) -> None:
+    gpu.psp.refuses.add(component)
+
+
+def _psp_ring_dead(gpu: ModelGpu, value: int) -> None:
+    gpu.psp.ring_dead = True
+
+
+def _smu_refuses(gpu: ModelGpu, message: int) -> None:
+    gpu.smu.refuses.add(message)
+
+
+def _smu_busy(gpu: ModelGpu, value: int) -> None:
+    gpu.smu.busy = True
+
+
+def _tlb_ack_missing(gpu: ModelGpu, value: int) -> None:
+    gpu.gmc.ack_missing = True
+
+
+def _rlc_stuck(gpu: ModelGpu, value: int) -> None:
+    gpu.gfx.rlc_stuck = True
+
+
+def _kiq_dead(gpu: ModelGpu, value: int) -> None:
+    gpu.gfx.kiq_dead = True
+
+
+def _sdma_halted(gpu: ModelGpu, engine: int) -> None:
+    gpu.sdma.never_starts.add(engine)
+
+
+def _ih_overflow(gpu: ModelGpu, value: int) -> None:
+    gpu.ih.overflows = True
+
+
+def _lost_during(gpu: ModelGpu, stage: str) -> None:
+    gpu.lost_during = stage
+
+
+# What the boot firmware loads one by one, then what the secure OS is asked for.
+_COMPONENTS = ("kdb", "spl", "sys-drv", "soc-drv", "intf-drv", "dbg-drv", "ras-drv", "sos", "tmr", "ta")
+_FIRMWARE = ("sdma", "mec", "mec-jt", "rlc-cntl", "rlc-gpm", "rlc-srm", "rlc-g", "reg-list", "p2s")
+# Stages of bring-up that the blocks report (ModelGpu.stage), in the order of the kernel driver.
+STAGES = (
+    "gmc",
+    "ih",
+    "bootloader",
+    "sos",
+    "psp-ring",
+    "tmr",
+    "firmware",
+    "ta",
+    "smu",
+    "rlc",
+    "kiq",
+    "compute",
+    "sdma",
+    "copy",
+)
+
+
+def _themselves(words: tuple[str, ...]) -> Callable[[Chip], Mapping[str, int | str]]:
+    return lambda chip: {word: word for word in words}
+
+
+def _messages(chip: Chip) -> Mapping[str, int | str]:
+    """The SMU messages of a part by name."""
+    from registers.amd import structs_smu_13_0_6, structs_smu_13_0_12
+
+    names = structs_smu_13_0_12 if chip.version("MP1") == (13, 0, 12) else structs_smu_13_0_6
+    return {message.name: int(message) for message in names.Message}
 
 
 def _links(chip: Chip, nodes: int) -> int:
@@ -360,6 +446,100 @@ _FAULTS = (
         "correctable error bits set; a written 1 clears them",
         NEVER,
         _aer_correctable,
+    ),
+    Fault(
+        "psp-refuses",
+        "the PSP refuses one piece of firmware, or the TMR, or a TA",
+        "the bootloader answers with an error in C2PMSG_35, the secure OS with a status in the response (section 9)",
+        "bring-up ends at that piece; the error code is in the register or the response",
+        _FIRMWARE_BOOTS,
+        _psp_refuses,
+        Argument("COMPONENT", "which piece", "kdb", words=_themselves(_COMPONENTS + _FIRMWARE)),
+        ShowsAt.BRING_UP,
+    ),
+    Fault(
+        "psp-ring-dead",
+        "the secure OS takes a ring and does no command in it",
+        "C2PMSG_64 answers, the fence never changes (section 9, PSP ring dead)",
+        "the fence of the first command stays as it was",
+        _FIRMWARE_BOOTS,
+        _psp_ring_dead,
+        shows_at=ShowsAt.BRING_UP,
+    ),
+    Fault(
+        "smu-refuses",
+        "the power management firmware refuses one message",
+        "C2PMSG_90 reads 0xff after that message, others are answered (section 9, SMU refuses)",
+        "one message fails, the mailbox works",
+        _FIRMWARE_BOOTS,
+        _smu_refuses,
+        Argument("MSG", "which message", "EnableAllSmuFeatures", 1, lambda chip, nodes: 0xFF, words=_messages),
+        ShowsAt.BRING_UP,
+    ),
+    Fault(
+        "smu-busy",
+        "the power management firmware is busy for ever",
+        "C2PMSG_90 reads 0xfc after every message (section 9, SMU refuses)",
+        "every message is answered with busy; a reset by message, too",
+        _WITHOUT_SMU,
+        _smu_busy,
+        shows_at=ShowsAt.BRING_UP,
+    ),
+    Fault(
+        "tlb-ack-missing",
+        "the memory hubs never acknowledge a flush",
+        "VM_INVALIDATE_ENG*_ACK stays 0 in every hub (gmc_v9_0.c waits 100 ms for it)",
+        "the bit of the VMID does not come up after a request",
+        _FIRMWARE_BOOTS,
+        _tlb_ack_missing,
+        shows_at=ShowsAt.BRING_UP,
+    ),
+    Fault(
+        "rlc-stuck",
+        "the RLC never enters safe mode",
+        "RLC_SAFE_MODE keeps CMD (gfx_v9_4_3.c waits 100 ms for it to fall)",
+        "the command bit stays up",
+        _GFX | {Reset.GRBM},
+        _rlc_stuck,
+        shows_at=ShowsAt.BRING_UP,
+    ),
+    Fault(
+        "kiq-dead",
+        "the kernel interface queue takes its doorbell and does nothing",
+        "the doorbell of the KIQ has no effect, its HQD stays active with the read pointer where it was (section 10)",
+        "no queue that the KIQ should map becomes active",
+        _GFX | {Reset.MEC, Reset.GRBM},
+        _kiq_dead,
+        shows_at=ShowsAt.BRING_UP,
+    ),
+    Fault(
+        "sdma-halted",
+        "a copy engine never starts",
+        "SDMA_F32_CNTL.HALT stays 1 (sdma_v4_4_2.c)",
+        "the ring of the engine does not move, the engine is halted",
+        _GFX | {Reset.SDMA_ENGINE},
+        _sdma_halted,
+        Argument("ENGINE", "which engine", 0, 0, lambda chip, nodes: 15),
+        ShowsAt.BRING_UP,
+    ),
+    Fault(
+        "ih-overflow",
+        "a source sends more interrupts than the ring holds",
+        "IH_RB_WPTR bit 0 after every interrupt, whose entry is overwritten by those that follow (vega20_ih.c)",
+        "overflow again and again; the interrupt that one waits for is not in the ring",
+        _FIRMWARE_BOOTS,
+        _ih_overflow,
+        shows_at=ShowsAt.BRING_UP,
+    ),
+    Fault(
+        "lost-during",
+        "the device leaves the bus when bring-up gets to a stage",
+        "from then on config space and every BAR read all ones (section 9, dropped off)",
+        "everything reads all ones in the middle of bring-up",
+        frozenset((Reset.BUS_RESET, Reset.POWER_CYCLE)),
+        _lost_during,
+        Argument("STEP", "which stage", "firmware", words=_themselves(STAGES)),
+        ShowsAt.BRING_UP,
     ),
 )
 

@@ -1,15 +1,24 @@
-"""GFX: the compute front end of each XCC, as its status registers tell of it.
+"""GFX: the compute front end of each XCC: RLC, MEC, the queues that they run, and the status registers that tell of it.
 
-Source: Linux v7.3 amdgpu/gfx_v9_4_3.c (the registers of its state dump, idle check), hardware/amd-bringup.md section 9;
-reset values: asic_reg/gc/gc_9_0_default.h, an older relative; fused-off CUs: research/amdgpu-on-model.md item 36."""
+Source: Linux v7.3 amdgpu/gfx_v9_4_3.c (the registers of its state dump, RLC, MEC, KIQ, queue and pipe reset),
+amdgpu_amdkfd_gfx_v9.c, kfd_int_process_v9.c (SQ interrupts), hardware/amd-bringup.md section 9;
+reset values: asic_reg/gc/gc_9_0_default.h, an older relative; research/amdgpu-on-model.md items 36 to 43, 48, 62.
+Times in seconds."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gpumodel.chips import SHADER_ENGINES, XCCS, Chip
-from gpumodel.registerfile import Entry, Layout
+from gpumodel.chips import AIDS, SHADER_ENGINES, XCCS, Chip
+from gpumodel.dispatch import Dispatch, Dispatcher, ModelPrograms, Outcome
+from gpumodel.pm4 import State
+from gpumodel.queues import POLL_AFTER_S, Bank, ComputeQueue, Slot
+from gpumodel.registerfile import Entry, Layout, OnWrite, Unit
+from gpumodel.ticks import ticks
 from registers.amd.gc_9_4_3 import Gc as Regs
+from registers.amd.nbio_7_9_0 import Nbio
 
 if TYPE_CHECKING:
     from gpumodel.device import ModelGpu
@@ -19,12 +28,31 @@ BROADCAST = 0xE0000000  # GRBM_GFX_INDEX after reset
 ENGINE_SHIFT = 16  # GRBM_GFX_INDEX.SE_INDEX, 8 bits; bit 31 broadcasts
 RING_TEST_DONE = 0xDEADBEEF  # what the last ring test left in SCRATCH_REG0 (item 42)
 QUEUE_SELECT = 0x70F  # GRBM_GFX_CNTL without the VMID: pipe, me, queue
+PIPE_SELECT = 0x00F
+VMID_SELECT = 0x0F0
 MEC1_QUEUE0 = 1 << 2  # me 1, pipe 0, queue 0
 POINTER_BITS = 0xFFFF
+PIPES = {1: 4, 2: 2}  # by me: pipes that CP_MEC_CNTL can reset
+QUEUES = 8
+PIPE_RESET_SHIFT = {1: 16, 2: 20}
 
-_STATUS = (
+FW_MEC = frozenset((4, 5))  # GFX_FW types: MEC and its jump table (item 26)
+FW_RLC = 8
+SAFE_MODE_S = 5e-6  # guess: how long the RLC takes
+DEQUEUE_S = 2e-6  # guess
+SCHEDULER_VALID = 1 << 7  # RLC_CP_SCHEDULERS: this queue is the KIQ
+CLIENT_SE0SH = 0x0A
+INT_SQ = 239
+SQ_ERROR = 2 << 26  # context 0: encoding
+SQ_ERROR_TYPES = {Outcome.ILLEGAL: 1 << 4, Outcome.FAULTED: 2 << 4}  # context 1, bits 7:4
+SQ_KILL = 3  # SQ_CMD.CMD
+USER_VMIDS = 0xFFFE
+MMHUBS = tuple(f"MMHUB[{aid}]" for aid in range(AIDS))
+
+_PLAIN = (
     "GRBM_STATUS*",
     "GRBM_READ_ERROR*",
+    "GRBM_CHIP_REVISION",
     "GRBM_GFX_CNTL",
     "GRBM_GFX_INDEX",
     "CP_STAT",
@@ -33,45 +61,71 @@ _STATUS = (
     "CP_CPC_STATUS",
     "CP_CPC_BUSY_STAT",
     "CP_CPC_STALLED_STAT1",
+    "CP_CPC_DEBUG",
     "CP_CPF_STATUS",
     "CP_CPF_BUSY_STAT",
     "CP_CPF_STALLED_STAT1",
     "CP_GFX_ERROR",
     "CP_DEBUG",
-    "CP_MEC_CNTL",
     "CP_MEC_ME?_HEADER_DUMP",
+    "CP_MEC_DOORBELL_RANGE_*",
+    "CP_CPC_IC_*",
+    "CP_MEM_SLP_CNTL",
+    "CP_HYP_XCP_CTL",
     "CP_PQ_STATUS",
+    "CP_PQ_WPTR_POLL_CNTL*",
+    "CP_RB_WPTR_POLL_CNTL",
+    "CP_IQ_WAIT_TIME?",
+    "CP_INT_*_RING0",
+    "CP_ME1_PIPE?_INT_*",
     "CPC_INT_STATUS",
+    "CPC_INT_INFO",
+    "CPC_INT_ADDR",
+    "CPC_PSP_DEBUG",
     "CPC_UTCL1_STATUS",
     "CPF_UTCL1_STATUS",
     "CPG_UTCL1_STATUS",
     "SQ_UTCL1_STATUS",
+    "SQ_CONFIG1",
+    "SQ_IND_*",
+    "SQ_TIMEOUT_*",
+    "SPI_CSQ_WF_ACTIVE_*",
     "TCP_UTCL1_STATUS",
+    "TCP_UTCL1_CNTL2",
     "UTCL2_MEM_ECC_STATUS",
     "GC_USER_SHADER_ARRAY_CONFIG",
-    "GB_ADDR_CONFIG",
+    "GB_ADDR_CONFIG*",
+    "GDS_*",
     "SCRATCH_REG?",
-    "RLC_CNTL",
     "RLC_STAT",
-    "RLC_SAFE_MODE",
     "RLC_SMU_SAFE_MODE",
     "RLC_INT_STAT",
     "RLC_CP_SCHEDULERS",
+    "RLC_CGCG_CGLS_CTRL",
+    "RLC_CGTT_MGCG_OVERRIDE",
+    "RLC_SRM_CNTL",
+    "RLC_SPM_MC_CNTL",
+    "RLC_MEM_SLP_CNTL",
     "RLC_SMU_COMMAND",
     "RLC_SMU_MESSAGE",
     "RLC_SMU_ARGUMENT_?",
     "SMU_RLC_RESPONSE",
     "RLC_GPM_STAT",
-    "RLC_GPM_GENERAL_6",
+    "RLC_GPM_GENERAL_*",
     "RLC_UTCL1_STATUS",
     "RLC_SERDES_*_MASTER_BUSY",
+    "RLC_GPU_CLOCK_COUNT_*",
 )
-_QUEUE = ("CP_MQD_BASE_ADDR*", "CP_MQD_CONTROL", "CP_HQD_*")
+_PER_VMID = ("SH_MEM_*", "SQ_SHADER_*", "SPI_GDBG_PER_VMID_CNTL")
+_PER_QUEUE = ("CP_MQD_BASE_ADDR*", "CP_MQD_CONTROL", "COMPUTE_*")
+_PER_PIPE = ("CPC_INT_CNTL",)
+_HQD_ACTIVE = ("CP_HQD_ACTIVE", "CP_HQD_DEQUEUE_REQUEST", "CP_HQD_PQ_WPTR_LO")
 _RESETS = {
     "GRBM_STATUS": 0x00003008,  # guess: clean bits and free command slots, as idle older parts show; never 0
     "GRBM_GFX_INDEX": BROADCAST,
     "CP_MEC_CNTL": 0x50000000,  # both engines halted
     "GB_ADDR_CONFIG": 0x2A114042,  # what the driver programs on these parts
+    "GB_ADDR_CONFIG_READ": 0x2A114042,
     "CP_HQD_PERSISTENT_STATE": 0x0BE05301,
     "CP_HQD_PQ_CONTROL": 0x00308509,
     "CP_HQD_IB_CONTROL": 0x00300000,
@@ -81,48 +135,350 @@ _RESETS = {
     "CP_HQD_EOP_RPTR": 0x40000000,
     "CP_HQD_EOP_WPTR": 0x007F8000,
 }
+# What an XCC with work shows; the bits that the driver's idle check and state dump look at.
+_BUSY = {
+    "GRBM_STATUS2": int(Regs.GRBM_STATUS2.kind.of(CPC_BUSY=1, CPF_BUSY=1)),
+    "CP_STAT": int(Regs.CP_STAT.kind.of(CP_BUSY=1)),
+    "CP_CPC_STATUS": int(Regs.CP_CPC_STATUS.kind.of(MEC1_BUSY=1, CPF_CPC_BUSY=1, CPC_BUSY=1)),
+    "CP_CPC_BUSY_STAT": int(Regs.CP_CPC_BUSY_STAT.kind.of(MEC1_PIPE0_BUSY=1)),
+    "CP_CPF_STATUS": int(Regs.CP_CPF_STATUS.kind.of(HQD_BUSY=1, CPF_CMP_BUSY=1, CPF_BUSY=1)),
+    "CP_CPF_BUSY_STAT": int(Regs.CP_CPF_BUSY_STAT.kind.of(HQD_PQ_BUSY=1)),
+}
+
+
+@dataclass(slots=True)
+class Resources:
+    """What SET_RESOURCES gave the schedulers of an XCC: masks of slots, and of VMIDs for processes."""
+
+    queue_mask: int = 0
+    user_queue_mask: int = 0
+    vmid_mask: int = 0
+    processes: dict[int, int] = field(default_factory=dict)  # PASID: VMID
+
+    def free_vmids(self) -> None:
+        """A new run list starts from nothing."""
+        self.processes.clear()
+
+    def take_vmid(self, pasid: int) -> int | None:
+        """The VMID of a process, a new one if need be; the upper half first (item 67)."""
+        taken = set(self.processes.values())
+        for vmid in (*range(8, 16), *range(1, 8)):
+            if self.vmid_mask >> vmid & 1 and vmid not in taken:
+                return self.processes.setdefault(pasid, vmid)
+        return self.processes.get(pasid)
 
 
 class Gfx:
-    """`busy`: XCCs whose MEC works; `hung`: those whose MEC stands still while busy."""
+    """`busy`: XCCs that have work; `hung`: those whose MEC stands still while busy; `queues`: active HQDs by place.
+
+    `rlc_stuck` and `kiq_dead` are set by faults; `dispatcher` runs the shaders."""
 
     def __init__(self, gpu: ModelGpu) -> None:
         self._gpu = gpu
         self.busy: set[int] = set()
         self.hung: set[int] = set()
+        self.rlc_stuck = False
+        self.kiq_dead = False
+        self.queues: dict[Slot, ComputeQueue] = {}
+        self.resources = [Resources() for _ in range(XCCS)]
+        self.dispatcher: Dispatcher = ModelPrograms(lambda text: gpu.wrong("dispatch", text))
+        self._rlc_started: set[int] = set()
+        base = gpu.chip.bases("NBIF")[0]
+        request = Nbio.BIF_BX_PF0_GPU_HDP_FLUSH_REQ
+        self._hdp_flush_request = base[request.seg] + request.offset
 
     def power_on(self) -> None:
         self.busy.clear()
         self.hung.clear()
+        self._rlc_started.clear()
+        self._drop(list(self.queues))
+        self.resources = [Resources() for _ in range(XCCS)]
         if not self._gpu.is_used:
             return
+        self._rlc_started.update(range(XCCS))
         for xcc in range(XCCS):
-            self._gpu.registers.set(f"GC[{xcc}].CP_MEC_CNTL", 0)
-            self._gpu.registers.set(f"GC[{xcc}].RLC_CNTL", 1)
-            self._gpu.registers.set(f"GC[{xcc}].SCRATCH_REG0", RING_TEST_DONE)
-            self._gpu.registers.set(f"GC[{xcc}].CP_MEC1_INSTR_PNTR", 0x0180)  # guess: the idle loop
-            self._gpu.registers.set(f"GC[{xcc}].CP_MEC2_INSTR_PNTR", 0x0180)
+            self._set(xcc, "CP_MEC_CNTL", 0)
+            self._set(xcc, "RLC_CNTL", 1)
+            self._set(xcc, "SCRATCH_REG0", RING_TEST_DONE)
+            self._set(xcc, "CP_MEC1_INSTR_PNTR", 0x0180)  # guess: the idle loop
+            self._set(xcc, "CP_MEC2_INSTR_PNTR", 0x0180)
+
+    # What others ask.
+
+    def works(self, slot: Slot) -> bool:
+        """Whether the engine that serves a slot runs its firmware."""
+        gpu = self._gpu
+        if gpu.lost or slot.xcc in self.hung or not gpu.psp.loaded >= FW_MEC:
+            return False
+        control = Regs.CP_MEC_CNTL.kind(self._get(slot.xcc, "CP_MEC_CNTL"))
+        halted = control.MEC_ME2_HALT if slot.me == 2 else control.MEC_ME1_HALT
+        return not halted and not control.value >> PIPE_RESET_SHIFT.get(slot.me, 32) + slot.pipe & 1
+
+    def is_kiq(self, slot: Slot) -> bool:
+        """Whether RLC_CP_SCHEDULERS names it."""
+        mark = self._get(slot.xcc, "RLC_CP_SCHEDULERS") & 0xFF
+        return mark == SCHEDULER_VALID | slot.me << 5 | slot.pipe << 3 | slot.queue
+
+    def doorbell(self, index: int, value: int) -> bool:
+        """A doorbell, by its dword in BAR2; several queues may share it (item 48). False: nobody listens."""
+        queues = [queue for queue in self.queues.values() if queue.doorbell_index == index]
+        for queue in queues:
+            self._ring(queue, value)
+        return bool(queues)
+
+    def _ring(self, queue: ComputeQueue, value: int) -> None:
+        xcc = queue.slot.xcc
+        enabled = Regs.CP_PQ_STATUS.kind(self._get(xcc, "CP_PQ_STATUS")).DOORBELL_ENABLE
+        if not enabled or not self._get(xcc, "CP_MEC_DOORBELL_RANGE_UPPER"):
+            self._gpu.wrong("gfx", f"{queue.slot}: doorbell while CP_PQ_STATUS or the MEC range has doorbells off")
+            return
+        if queue.is_kiq:
+            self._gpu.stage("kiq")
+            if self.kiq_dead:
+                return
+        queue.doorbell(value)
+
+    def interrupt_enabled(self, slot: Slot, bit: str) -> bool:
+        """MEC1 has a register for each pipe, all have CPC_INT_CNTL for the pipe that GRBM_GFX_CNTL selects."""
+        value = Bank(self._gpu, Slot(slot.xcc, slot.me, slot.pipe, 0)).get("CPC_INT_CNTL")
+        if slot.me == 1:
+            value |= self._get(slot.xcc, f"CP_ME1_PIPE{slot.pipe}_INT_CNTL")
+        return bool(Regs.CPC_INT_CNTL.kind(value).fields()[bit])
+
+    def is_hdp_flush(self, address: int) -> bool:
+        return address == self._hdp_flush_request
+
+    def hdp_flush(self, address: int, mask: int) -> None:
+        """Asked for by an engine; done at once (item 46)."""
+        self._gpu.registers.write(address, mask, "pm4")
+
+    def invalidate_tlbs(self, xcc: int, pasid: int, *, all_hubs: bool) -> None:
+        """Of the VMID that a process has; of every VMID but 0 when the scheduler did not place it (a guess)."""
+        vmid = self.resources[xcc].processes.get(pasid)
+        mask = USER_VMIDS if vmid is None else 1 << vmid
+        for hub in (f"GC[{xcc}]", *(MMHUBS if all_hubs else ())):
+            self._gpu.gmc.invalidate(hub, mask)
+
+    def wave_error(self, queue: ComputeQueue, dispatch: Dispatch) -> None:
+        """The SQ's own interrupt: error encoding, type in context 1 (kfd_int_process_v9.c)."""
+        context = (SQ_ERROR, SQ_ERROR_TYPES[dispatch.outcome], 0, 0)
+        self._gpu.ih.send(
+            CLIENT_SE0SH, INT_SQ, vmid=queue.vmid, pasid=queue.pasid, node=queue.slot.node, context=context
+        )
+
+    def set_process(self, xcc: int, vmid: int, base: int, bases: int, config: int) -> None:
+        """A process gets a VMID: its page table in the hub of the XCC and in all MMHUBs (item 67)."""
+        registers = self._gpu.registers
+        for hub in (f"GC[{xcc}]", *MMHUBS):
+            address = registers.layout.address(f"{hub}.VM_CONTEXT0_PAGE_TABLE_BASE_ADDR_LO32") + 2 * vmid
+            registers.write(address, base & 0xFFFFFFFF, "scheduler")
+            registers.write(address + 1, base >> 32, "scheduler")
+            self._gpu.gmc.invalidate(hub, 1 << vmid)
+        for name, value in (("SH_MEM_BASES", bases), ("SH_MEM_CONFIG", config)):
+            registers.store_bank(f"GC[{xcc}].{name}", vmid << 4, value)
+
+    # Queues.
+
+    def activate(self, slot: Slot, *, scheduler: bool = False, pasid: int = 0) -> ComputeQueue:
+        queue = ComputeQueue(self, self._gpu, slot, scheduler=scheduler, pasid=pasid)
+        self.queues[slot] = queue
+        queue.wake()
+        return queue
+
+    def remove(self, slot: Slot) -> None:
+        """Take a queue off, whatever it does."""
+        self._drop([slot])
+
+    def _drop(self, slots: Iterable[Slot]) -> None:
+        for slot in slots:
+            queue = self.queues.pop(slot, None)
+            if queue is not None:
+                queue.active = False
+            Bank(self._gpu, slot).set("CP_HQD_ACTIVE", 0)
+            self.show(slot.xcc)
+
+    def show(self, xcc: int) -> None:
+        """Status registers follow the queues; those of a hung XCC stay as the fault set them."""
+        if xcc in self.hung:
+            return
+        busy = [q for q in self.queues.values() if q.slot.xcc == xcc and (q.state is not State.IDLE or q.waves)]
+        waves = sum(1 << q.slot.pipe * 8 + q.slot.queue for q in busy if q.waves and q.slot.me == 1)
+        self._set(xcc, "SPI_CSQ_WF_ACTIVE_STATUS", waves)
+        if bool(busy) == (xcc in self.busy):
+            return
+        status = Regs.GRBM_STATUS.kind(self._get(xcc, "GRBM_STATUS"))
+        on = int(bool(busy))
+        (self.busy.add if busy else self.busy.discard)(xcc)
+        self._set(xcc, "GRBM_STATUS", int(status.replace(GUI_ACTIVE=on, CP_BUSY=on, SPI_BUSY=on)))
+        for name, value in _BUSY.items():
+            self._set(xcc, name, value * on)
+
+    # Registers.
 
     def instruction_pointer(self, entry: Entry) -> int:
-        """A MEC at work is elsewhere at each look; one that idles or hangs is not."""
+        """A MEC at work is elsewhere at each look; one that idles, hangs or only waits for waves is not."""
         stored = self._gpu.registers.stored(entry)
-        if entry.instance in self.busy and entry.instance not in self.hung:
+        polls = any(q.slot.xcc == entry.instance and q.state is State.WAITING for q in self.queues.values())
+        if entry.instance in self.busy and entry.instance not in self.hung and (polls or not self.queues):
             stored = (stored + 0x35) & POINTER_BITS
             self._gpu.registers.store(entry, stored)
         return stored
 
     def shader_array(self, entry: Entry) -> int:
         """Fused-off CUs of the shader engine that GRBM_GFX_INDEX selects; broadcast reads engine 0."""
-        index = self._gpu.registers.get(f"GC[{entry.instance}].GRBM_GFX_INDEX")
+        index = self._get(entry.instance, "GRBM_GFX_INDEX")
         engine = 0 if index >> 31 else (index >> ENGINE_SHIFT) % SHADER_ENGINES
         return self._gpu.chip.inactive_cu_mask(self._gpu.index, entry.instance, engine) << INACTIVE_CUS_SHIFT
 
+    def rlc_control(self, entry: Entry) -> int:
+        """The RLC runs from the moment its firmware is accepted (item 37), unless the driver stops it."""
+        if FW_RLC in self._gpu.psp.loaded and entry.instance not in self._rlc_started:
+            self._rlc_started.add(entry.instance)
+            self._gpu.registers.store(entry, self._gpu.registers.stored(entry) | 1)
+        return self._gpu.registers.stored(entry)
+
+    def safe_mode(self, entry: Entry, value: int) -> None:
+        registers = self._gpu.registers
+        registers.store(entry, value)
+        request = Regs.RLC_SAFE_MODE.kind(value)
+        if not request.CMD:
+            return
+        self._gpu.stage("rlc")
+        running = registers.read(registers.layout.address(f"GC[{entry.instance}].RLC_CNTL")) & 1
+        if self.rlc_stuck or not running or FW_RLC not in self._gpu.psp.loaded:
+            return
+        done = int(request.replace(CMD=0))
+        self._gpu.hive.events.after(SAFE_MODE_S, lambda: self._answer_safe_mode(entry, value, done))
+
+    def _answer_safe_mode(self, entry: Entry, asked: int, done: int) -> None:
+        if self._gpu.registers.stored(entry) == asked and not self.rlc_stuck:
+            self._gpu.registers.store(entry, done)
+
+    def mec_control(self, entry: Entry, value: int) -> None:
+        """Halt, and reset of pipes: a pipe under reset loses its queues (gfx_v9_4_3_reset_hw_pipe)."""
+        xcc = entry.instance
+        rising = value & ~self._gpu.registers.stored(entry)
+        self._gpu.registers.store(entry, value)
+        pipes = [
+            (me, pipe)
+            for me, count in PIPES.items()
+            for pipe in range(count)
+            if rising >> PIPE_RESET_SHIFT[me] + pipe & 1
+        ]
+        if sum(me == 1 for me, _ in pipes) == PIPES[1]:
+            self._end_hang(xcc)
+        for me, pipe in pipes:
+            self._drop([Slot(xcc, me, pipe, queue) for queue in range(QUEUES)])
+        for queue in self.queues.values():
+            if queue.slot.xcc == xcc:
+                queue.wake()
+
+    def soft_reset(self, entry: Entry, value: int) -> None:
+        self._gpu.registers.store(entry, value)
+        bits = Regs.GRBM_SOFT_RESET.kind(value)
+        if bits.SOFT_RESET_CP or bits.SOFT_RESET_CPC or bits.SOFT_RESET_CPF or bits.SOFT_RESET_GFX:
+            self._end_hang(entry.instance)
+            for me, count in PIPES.items():
+                self._drop([Slot(entry.instance, me, pipe, q) for pipe in range(count) for q in range(QUEUES)])
+
+    def _end_hang(self, xcc: int) -> None:
+        if xcc in self.hung:
+            self.hung.discard(xcc)
+            self.busy.add(xcc)  # so that show() takes the marks away
+
+    def hqd_active(self, entry: Entry, value: int) -> None:
+        slot = self._selected(entry)
+        self._gpu.registers.store(entry, value)
+        if value & 1 and slot not in self.queues:
+            self.activate(slot)
+        elif not value & 1 and slot in self.queues:
+            self.remove(slot)
+
+    def hqd_wptr(self, entry: Entry, value: int) -> None:
+        self._gpu.registers.store(entry, value)
+        queue = self.queues.get(self._selected(entry))
+        if queue is not None:
+            queue.set_wptr(queue.bank.get("CP_HQD_PQ_WPTR_HI") << 32 | value)
+
+    def hqd_dequeue(self, entry: Entry, value: int) -> None:
+        self._gpu.registers.store(entry, value)
+        slot = self._selected(entry)
+        if Regs.CP_HQD_DEQUEUE_REQUEST.kind(value).DEQUEUE_REQ:
+            self._gpu.hive.events.after(DEQUEUE_S, lambda: self._try_dequeue(slot))
+
+    def _try_dequeue(self, slot: Slot) -> None:
+        """1 drains, 2 resets the waves (kgd_gfx_v9_hqd_destroy); a MEC that does not run does nothing."""
+        bank = Bank(self._gpu, slot)
+        request = Regs.CP_HQD_DEQUEUE_REQUEST.kind(bank.get("CP_HQD_DEQUEUE_REQUEST")).DEQUEUE_REQ
+        if not request or not bank.get("CP_HQD_ACTIVE") & 1:
+            return
+        queue = self.queues.get(slot)
+        may = queue is None or request == 2 or queue.can_drain()
+        if not may or not self.works(slot):
+            self._gpu.hive.events.after(POLL_AFTER_S, lambda: self._try_dequeue(slot))
+            return
+        bank.set("CP_HQD_DEQUEUE_REQUEST", 0)
+        self.remove(slot)
+
+    def queue_reset(self, entry: Entry, value: int) -> None:
+        """SPI drops the waves of the selected queue."""
+        queue = self.queues.get(self._selected(entry))
+        if value & 1 and queue is not None:
+            queue.kill_waves()
+
+    def sq_command(self, entry: Entry, value: int) -> None:
+        """Kill waves, of one VMID or all."""
+        self._gpu.registers.store(entry, value)
+        command = Regs.SQ_CMD.kind(value)
+        if command.CMD != SQ_KILL:
+            return
+        for queue in list(self.queues.values()):
+            mine = not command.CHECK_VMID or queue.vmid == command.VM_ID
+            if queue.slot.xcc == entry.instance and mine:
+                queue.kill_waves()
+
+    def capture_clock(self, entry: Entry, value: int) -> None:
+        now = ticks(self._gpu)
+        self._set(entry.instance, "RLC_GPU_CLOCK_COUNT_LSB", now & 0xFFFFFFFF)
+        self._set(entry.instance, "RLC_GPU_CLOCK_COUNT_MSB", now >> 32)
+
+    def _selected(self, entry: Entry) -> Slot:
+        return Slot.selected(entry.instance, self._get(entry.instance, "GRBM_GFX_CNTL"))
+
+    def _get(self, xcc: int, name: str) -> int:
+        return self._gpu.registers.get(f"GC[{xcc}].{name}")
+
+    def _set(self, xcc: int, name: str, value: int) -> None:
+        self._gpu.registers.set(f"GC[{xcc}].{name}", value)
+
 
 def declare(layout: Layout, chip: Chip) -> None:
+    select = Regs.GRBM_GFX_CNTL
+    hqd = [name for name in Regs.REGISTERS if name.startswith("CP_HQD_") and name not in _HQD_ACTIVE]
     for xcc, bases in enumerate(chip.bases("GC")):
         unit = layout.unit(Regs, f"GC[{xcc}]", bases, "gfx", xcc)
-        unit.plain(_STATUS, _RESETS)
-        unit.plain(_QUEUE, _RESETS, bank=Regs.GRBM_GFX_CNTL, bank_mask=QUEUE_SELECT)
+        unit.plain(_PLAIN, _RESETS)
+        unit.plain((*_PER_QUEUE, *hqd), _RESETS, bank=select, bank_mask=QUEUE_SELECT)
+        unit.plain(_PER_PIPE, bank=select, bank_mask=PIPE_SELECT)
+        unit.plain(_PER_VMID, bank=select, bank_mask=VMID_SELECT)
+        _banked(unit, "CP_HQD_ACTIVE", Gfx.hqd_active)
+        _banked(unit, "CP_HQD_DEQUEUE_REQUEST", Gfx.hqd_dequeue)
+        _banked(unit, "CP_HQD_PQ_WPTR_LO", Gfx.hqd_wptr)
         unit.active(Regs.CP_MEC1_INSTR_PNTR, on_read=Gfx.instruction_pointer)
         unit.active(Regs.CP_MEC2_INSTR_PNTR, on_read=Gfx.instruction_pointer)
         unit.active(Regs.CC_GC_SHADER_ARRAY_CONFIG, on_read=Gfx.shader_array)
+        unit.active(Regs.CP_MEC_CNTL, _RESETS["CP_MEC_CNTL"], on_write=Gfx.mec_control)
+        unit.active(Regs.GRBM_SOFT_RESET, on_write=Gfx.soft_reset)
+        unit.active(Regs.SPI_COMPUTE_QUEUE_RESET, on_write=Gfx.queue_reset)
+        unit.active(Regs.SQ_CMD, on_write=Gfx.sq_command)
+        unit.active(Regs.RLC_CNTL, on_read=Gfx.rlc_control)
+        unit.active(Regs.RLC_SAFE_MODE, on_write=Gfx.safe_mode)
+        unit.active(Regs.RLC_CAPTURE_GPU_CLOCK_COUNT, on_write=Gfx.capture_clock)
+
+
+def _banked(unit: Unit, name: str, on_write: OnWrite) -> None:
+    """A register of the selected queue that reacts to writes."""
+    register = Regs.REGISTERS[name]
+    entry = Entry(f"{unit.prefix}.{name}", unit.address(register), _RESETS.get(name, 0), unit.owner, unit.instance)
+    entry.bank, entry.bank_mask, entry.on_write = unit.address(Regs.GRBM_GFX_CNTL), QUEUE_SELECT, on_write
+    unit.layout.add(entry)

@@ -4,35 +4,63 @@ VRAM is a sparse file that exists in memory only (Linux memfd); where there is n
 
 from __future__ import annotations
 
+import mmap
 import os
 import weakref
+from bisect import bisect_right
+from collections.abc import Callable
+from contextlib import suppress
 
 PAGE = 4096
+CHUNK = 2 << 20
+SMALL = 64 << 10
 FIRST_BUS_ADDRESS = 0x1_0000_0000
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Vram:
-    """`size` bytes, read as zeros until written."""
+    """`size` bytes, read as zeros until written. The file is mapped where the address space allows it: small accesses
+    then cost no system call. A look at a hole of the map would fill it, so it is known which chunks were written, and
+    large reads go through the file."""
 
     def __init__(self, size: int, name: str = "vram") -> None:
         self.size = size
         self._fd = -1
+        self._map: mmap.mmap | None = None
+        self._written: set[int] = set()  # chunks
         self._pages: dict[int, bytearray] = {}
         if hasattr(os, "memfd_create"):
             self._fd = os.memfd_create(name)
             os.ftruncate(self._fd, size)
             self._closer = weakref.finalize(self, os.close, self._fd)
+            with suppress(OSError, ValueError, OverflowError):
+                self._map = mmap.mmap(self._fd, size)
 
     def read(self, offset: int, size: int) -> bytes:
         """ValueError beyond the end: whoever asks knows the size."""
         self._check(offset, size)
+        if self._map is not None and size <= CHUNK:
+            if offset // CHUNK in self._written or (offset + size - 1) // CHUNK in self._written:
+                return self._map[offset : offset + size]
+            return bytes(size)
         if self._fd >= 0:
             return os.pread(self._fd, size, offset)
         parts = (self._pages.get(page, bytes(PAGE))[first:last] for page, first, last in _split(offset, size))
         return b"".join(parts)
 
     def write(self, offset: int, data: bytes | bytearray) -> None:
-        self._check(offset, len(data))
+        size = len(data)
+        self._check(offset, size)
+        if self._map is not None:
+            first, last = offset // CHUNK, (offset + size - 1) // CHUNK
+            known = first in self._written and last in self._written
+            self._written.update(range(first, last + 1))
+            if known or size <= SMALL:  # filling a large hole is faster through the file
+                self._map[offset : offset + size] = data
+                return
         if self._fd >= 0:
             os.pwrite(self._fd, data, offset)
             return
@@ -48,9 +76,13 @@ class Vram:
         return len(self._pages) * PAGE
 
     def close(self) -> None:
+        if self._map is not None:
+            self._map.close()
+            self._map = None
         if self._fd >= 0:
             self._closer()
             self._fd = -1
+        self._written.clear()
         self._pages.clear()
 
     def _check(self, offset: int, size: int) -> None:
@@ -75,53 +107,80 @@ class HostMemory:
 
     def __init__(self) -> None:
         self._next = FIRST_BUS_ADDRESS
-        self._pages: dict[int, tuple[bytearray, int]] = {}  # bus page: (buffer, offset in it)
+        self._starts: list[int] = []  # first bus address of each buffer, rising
+        self._buffers: list[bytearray] = []
 
-    def alloc(self, size: int) -> ModelDmaBuffer:
-        """At least `size` bytes in whole pages, zeroed, contiguous for the device."""
+    @property
+    def in_use_bytes(self) -> int:
+        """Of buffers that nobody has given back."""
+        return sum(len(buffer) for buffer in self._buffers)
+
+    def alloc(self, size: int, before_access: Callable[[], None] = _nothing) -> ModelDmaBuffer:
+        """At least `size` bytes in whole pages, zeroed, contiguous for the device.
+
+        `before_access` runs when the host is about to look at it: the device may have work that is due."""
         if size <= 0:
             raise ValueError(f"DMA buffer of {size} bytes")
-        pages = -(-size // PAGE)
-        data = bytearray(pages * PAGE)
+        data = bytearray(-(-size // PAGE) * PAGE)
         first = self._next
-        self._next += pages * PAGE
-        for page in range(pages):
-            self._pages[first // PAGE + page] = (data, page * PAGE)
-        return ModelDmaBuffer(self, data, size, first)
+        self._next += len(data)
+        self._starts.append(first)
+        self._buffers.append(data)
+        return ModelDmaBuffer(self, data, size, first, before_access)
 
-    def free(self, first: int, pages: int) -> None:
-        for page in range(pages):
-            self._pages.pop(first // PAGE + page, None)
+    def free(self, first: int) -> None:
+        """Take the buffer that starts there away from the device; once is enough."""
+        place = bisect_right(self._starts, first) - 1
+        if place >= 0 and self._starts[place] == first:
+            del self._starts[place], self._buffers[place]
 
     def read(self, bus_addr: int, size: int) -> bytes | None:
         """What the device would fetch; None when a page is not mapped for it."""
-        pieces = []
-        for page, first, last in _split(bus_addr, size):
-            mapped = self._pages.get(page)
-            if mapped is None:
-                return None
-            data, start = mapped
-            pieces.append(bytes(data[start + first : start + last]))
-        return b"".join(pieces)
+        pieces = self._pieces(bus_addr, size)
+        if pieces is None:
+            return None
+        if len(pieces) == 1:
+            data, first, last = pieces[0]
+            return bytes(memoryview(data)[first:last])
+        return b"".join(bytes(memoryview(data)[first:last]) for data, first, last in pieces)
 
     def write(self, bus_addr: int, data: bytes) -> bool:
         """What the device would store; False, and nothing written, when a page is not mapped for it."""
-        pieces = _split(bus_addr, len(data))
-        if any(page not in self._pages for page, _, _ in pieces):
+        pieces = self._pieces(bus_addr, len(data))
+        if pieces is None:
             return False
         done = 0
-        for page, first, last in pieces:
-            target, start = self._pages[page]
-            target[start + first : start + last] = data[done : done + last - first]
+        for target, first, last in pieces:
+            target[first:last] = data[done : done + last - first] if len(pieces) > 1 else data
             done += last - first
         return True
+
+    def _pieces(self, bus_addr: int, size: int) -> list[tuple[bytearray, int, int]] | None:
+        """(buffer, first byte, last byte + 1) for a range that may span buffers."""
+        pieces: list[tuple[bytearray, int, int]] = []
+        end = bus_addr + size
+        while bus_addr < end:
+            place = bisect_right(self._starts, bus_addr) - 1
+            if place < 0:
+                return None
+            data = self._buffers[place]
+            first = bus_addr - self._starts[place]
+            last = min(len(data), end - self._starts[place])
+            if first >= last:
+                return None
+            pieces.append((data, first, last))
+            bus_addr += last - first
+        return pieces
 
 
 class ModelDmaBuffer:
     """A DmaBuffer of pcibus.transport."""
 
-    def __init__(self, memory: HostMemory, data: bytearray, size: int, first: int) -> None:
+    def __init__(
+        self, memory: HostMemory, data: bytearray, size: int, first: int, before_access: Callable[[], None] = _nothing
+    ) -> None:
         self._memory = memory
+        self._before_access = before_access
         self._data = data
         self.size = size
         self.page_size = PAGE
@@ -129,14 +188,16 @@ class ModelDmaBuffer:
 
     def read(self, offset: int, size: int) -> bytes:
         self._check(offset, size)
+        self._before_access()
         return bytes(self._data[offset : offset + size])
 
     def write(self, offset: int, data: bytes) -> None:
         self._check(offset, len(data))
+        self._before_access()
         self._data[offset : offset + len(data)] = data
 
     def close(self) -> None:
-        self._memory.free(self.bus_addr[0], len(self.bus_addr))
+        self._memory.free(self.bus_addr[0])
 
     def _check(self, offset: int, size: int) -> None:
         if not 0 <= offset <= offset + size <= self.size:

@@ -1,35 +1,43 @@
-"""SDMA: sixteen copy engines, as their status registers tell of them.
+"""SDMA: sixteen copy engines; here their registers, what starts, stops and resets them. gpumodel.sdma_engine does the work.
 
-Source: Linux v7.3 amdgpu/sdma_v4_4_2.c (the registers of its state dump, engine start and stop);
-hardware/amd-bringup.md section 11; reset values: asic_reg/sdma0/sdma0_4_0_default.h, an older relative."""
+Source: Linux v7.3 amdgpu/sdma_v4_4_2.c (the registers of its state dump, engine start, stop and reset);
+hardware/amd-bringup.md section 11; research/amdgpu-on-model.md items 44, 63, 64, 68;
+reset values: asic_reg/sdma0/sdma0_4_0_default.h, an older relative."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from gpumodel.chips import SDMAS, Chip
+from gpumodel.gmc import PageFault
 from gpumodel.registerfile import Entry, Layout
+from gpumodel.sdma_engine import FIRST_USER_RING, RINGS, Engine, Ring
+from gpumodel.sdma_engine import IDLE_STATUS as IDLE_STATUS
 from registers.amd.sdma_4_4_2 import Sdma as Regs
 
 if TYPE_CHECKING:
     from gpumodel.device import ModelGpu
 
-IDLE_STATUS = 0x46DEE557
 USED_POINTER = 0x1C00  # bytes: where the last job of an earlier boot ended
 RING_DWORDS_LOG2 = 11  # 2048 dwords (item 44)
+RING_STRIDE = 0x58  # dwords from one ring's registers to the next one's
+DOORBELL_S = 1e-6  # guess: until the engine looks at a ring whose doorbell rang
 
 _STATUS = (
-    "SDMA_F32_CNTL",
     "SDMA_F32_COUNTER",
     "SDMA_STATUS_REG",
     "SDMA_STATUS1_REG",
     "SDMA_STATUS3_REG",
     "SDMA_STATUS4_REG",
     "SDMA_ERROR_LOG",
-    "SDMA_UCODE_CHECKSUM",
+    "SDMA_UCODE_*",
     "SDMA_VERSION",
     "SDMA_VM_CNTL",
     "SDMA_CNTL",
+    "SDMA_CLK_CTRL",
+    "SDMA_POWER_CNTL",
+    "SDMA_PHASE?_QUANTUM",
+    "SDMA_SEM_WAIT_FAIL_TIMER_CNTL",
     "SDMA_GB_ADDR_CONFIG",
     "SDMA_GB_ADDR_CONFIG_READ",
     "SDMA_RB_RPTR_FETCH",
@@ -38,9 +46,6 @@ _STATUS = (
     "SDMA_UE_ERR_STATUS_*",
     "SDMA_RAS_STATUS",
     "SDMA_CLK_STATUS",
-    "SDMA_GFX_*",
-    "SDMA_PAGE_*",
-    "SDMA_RLC?_*",
 )
 _RESETS = {
     "SDMA_F32_CNTL": 0x00000001,  # halted
@@ -53,34 +58,47 @@ _RESETS = {
     "SDMA_GB_ADDR_CONFIG_READ": 0x00100012,
     "SDMA_UTCL1_CNTL": 0xD0003019,
     "SDMA_UTCL1_TIMEOUT": 0x00010001,
-    "SDMA_GFX_RB_CNTL": 0x00040000,
     "SDMA_GFX_RB_WPTR_POLL_CNTL": 0x00401000,
-    "SDMA_GFX_IB_CNTL": 0x00000100,
     "SDMA_GFX_CONTEXT_STATUS": 0x00000005,
     "SDMA_GFX_DUMMY_REG": 0x0000000F,
     "SDMA_GFX_RB_AQL_CNTL": 0x00004000,
-    "SDMA_PAGE_RB_CNTL": 0x00040000,
-    "SDMA_PAGE_IB_CNTL": 0x00000100,
-    "SDMA_PAGE_CONTEXT_STATUS": 0x00000004,
-    **{f"SDMA_RLC{queue}_RB_CNTL": 0x00040000 for queue in range(8)},
-    **{f"SDMA_RLC{queue}_IB_CNTL": 0x00000100 for queue in range(8)},
-    **{f"SDMA_RLC{queue}_CONTEXT_STATUS": 0x00000004 for queue in range(8)},
+    **{f"SDMA_{ring}_RB_CNTL": 0x00040000 for ring in RINGS},
+    **{f"SDMA_{ring}_IB_CNTL": 0x00000100 for ring in RINGS},
+    **{f"SDMA_{ring}_CONTEXT_STATUS": 0x00000004 for ring in RINGS[1:]},
+}
+# Where the registers of a user queue stand in its MQD (v9_structs.h, v9_sdma_mqd).
+_MQD = {
+    "RB_BASE": 1,
+    "RB_BASE_HI": 2,
+    "RB_RPTR": 3,
+    "RB_RPTR_HI": 4,
+    "RB_WPTR": 5,
+    "RB_WPTR_HI": 6,
+    "RB_RPTR_ADDR_HI": 8,
+    "RB_RPTR_ADDR_LO": 9,
 }
 
 
 class Sdma:
-    """`busy`: engines at work; `hung`: those that stand still while busy."""
+    """`busy`: engines at work; `hung`: those that stand still while busy; `never_starts`: those that stay halted."""
 
     def __init__(self, gpu: ModelGpu) -> None:
         self._gpu = gpu
         self.busy: set[int] = set()
         self.hung: set[int] = set()
+        self.never_starts: set[int] = set()
+        self.engines = [Engine(self, gpu, index) for index in range(SDMAS)]
+        self._started: set[int] = set()  # engines whose firmware has begun to run
 
     def power_on(self) -> None:
         self.busy.clear()
         self.hung.clear()
+        self._started.clear()
+        for engine in self.engines:
+            engine.reset()
         if not self._gpu.is_used:
             return
+        self._started.update(range(SDMAS))
         control = Regs.SDMA_GFX_RB_CNTL.kind.of(RB_ENABLE=1, RB_SIZE=RING_DWORDS_LOG2, RPTR_WRITEBACK_ENABLE=1)
         values = {
             "SDMA_F32_CNTL": 0,
@@ -88,23 +106,159 @@ class Sdma:
             "SDMA_GFX_RB_RPTR": USED_POINTER,
             "SDMA_GFX_RB_WPTR": USED_POINTER,
         }
-        for engine in range(SDMAS):
+        for engine in self.engines:
             for name, value in values.items():
-                self._gpu.registers.set(f"SDMA[{engine}].{name}", value)
+                self._gpu.registers.set(f"SDMA[{engine.index}].{name}", value)
+            engine.rings[0].position = USED_POINTER
+
+    def works(self, engine: int) -> bool:
+        """Whether it runs its firmware."""
+        gpu = self._gpu
+        loaded = self.engines[engine].firmware in gpu.psp.loaded
+        if gpu.lost or not loaded or engine in self.never_starts or engine in self.hung:
+            return False
+        return not self._control(engine) & 1
+
+    def doorbell(self, engine: int, index: int, value: int) -> bool:
+        """A doorbell routed to an engine, by its dword in BAR2; False: none of its rings listens there."""
+        for ring in self.engines[engine].rings:
+            if ring.doorbell_is(index):
+                self._ring(engine, ring, value)
+                return True
+        return False
+
+    def _ring(self, engine: int, ring: Ring, value: int) -> None:
+        if ring.enabled:
+            ring.set64("RB_WPTR", value)
+            self.engines[engine].wake(DOORBELL_S)
+        elif value:  # a doorbell of 0 comes before the ring is on (item 44)
+            self._gpu.wrong("sdma", f"engine {engine}, {RINGS[ring.index]}: doorbell {value:#x} while the ring is off")
+
+    def reset_engines(self, mask: int) -> None:
+        """By the SMU, message 0x4D: registers as after power-on, the firmware starts again by itself (item 63)."""
+        registers = self._gpu.registers
+        for engine in self.engines:
+            if not mask >> engine.index & 1:
+                continue
+            engine.reset()
+            self.hung.discard(engine.index)
+            self.busy.discard(engine.index)
+            prefix = f"SDMA[{engine.index}]."
+            for name in registers.layout.names():
+                if name.startswith(prefix):
+                    entry = registers.layout.entries[registers.layout.address(name)]
+                    registers.store(entry, entry.reset)
+            self._started.discard(engine.index)
+            self._control(engine.index)
+
+    # User queues, mapped by a scheduler.
+
+    def map_user_queue(
+        self, engine: int, mqd: tuple[int, ...], doorbell: int, vmid: int, pasid: int, wptr_address: int, address: int
+    ) -> None:
+        """A process's queue onto a free ring of an engine (item 68); a guess: the scheduler takes the first free one."""
+        if engine >= SDMAS:
+            self._gpu.wrong("sdma", f"MAP_QUEUES for engine {engine}")
+            return
+        ring = next((ring for ring in self.engines[engine].rings[FIRST_USER_RING:] if not ring.enabled), None)
+        if ring is None:
+            self._gpu.wrong("sdma", f"engine {engine}: no free ring for a user queue")
+            return
+        for name, place in _MQD.items():
+            ring.set(name, mqd[place])
+        ring.pasid, ring.mqd = pasid, address
+        control = Regs.SDMA_GFX_RB_CNTL.kind(mqd[0]).replace(RB_VMID=vmid, RB_ENABLE=1)
+        ring.set("DOORBELL", int(Regs.SDMA_GFX_DOORBELL.kind.of(ENABLE=1)))
+        ring.set("DOORBELL_OFFSET", doorbell << 2)
+        ring.set("IB_CNTL", mqd[10] | 1)
+        ring.set("RB_CNTL", int(control))
+        if wptr_address:
+            try:
+                ring.set64("RB_WPTR", int.from_bytes(self.engines[engine].read(vmid, wptr_address, 8), "little"))
+            except PageFault as fault:
+                self._gpu.wrong("sdma", f"engine {engine}: write pointer at {wptr_address:#x}: {fault}")
+        ring.restart()
+        self.engines[engine].wake(DOORBELL_S)
+
+    def unmap_user_queues(self) -> None:
+        """All of them; pointers go back into the MQDs."""
+        for engine in self.engines:
+            for ring in engine.rings[FIRST_USER_RING:]:
+                if ring.enabled and ring.mqd:
+                    pointers = [ring.get(name) for name in ("RB_RPTR", "RB_RPTR_HI", "RB_WPTR", "RB_WPTR_HI")]
+                    data = b"".join(word.to_bytes(4, "little") for word in pointers)
+                    self._gpu.gmc.write("GC[0]", 0, ring.mqd + _MQD["RB_RPTR"] * 4, data)
+                    ring.set("RB_CNTL", ring.get("RB_CNTL") & ~1)
+
+    # Registers.
+
+    def _control(self, engine: int) -> int:
+        """F32_CNTL: PSP lets an engine run when it has loaded its firmware; the driver does nothing for it."""
+        registers, name = self._gpu.registers, f"SDMA[{engine}].SDMA_F32_CNTL"
+        loaded = self.engines[engine].firmware in self._gpu.psp.loaded
+        if loaded and engine not in self._started and engine not in self.never_starts:
+            self._started.add(engine)
+            registers.set(name, registers.get(name) & ~1)
+        return registers.get(name)
+
+    def control_read(self, entry: Entry) -> int:
+        return self._control(entry.instance) | int(entry.instance in self.never_starts)
+
+    def control_write(self, entry: Entry, value: int) -> None:
+        self._control(entry.instance)
+        control = Regs.SDMA_F32_CNTL.kind(value)
+        self._gpu.registers.store(entry, value)
+        if control.RESET:
+            self.engines[entry.instance].reset()
+        self.engines[entry.instance].wake(DOORBELL_S)
+
+    def ring_control(self, entry: Entry, value: int) -> None:
+        engine, ring = self._place(entry)
+        was = ring.enabled
+        self._gpu.registers.store(entry, value)
+        if was or not value & 1:
+            return
+        self._gpu.stage("sdma")
+        if engine.firmware not in self._gpu.psp.loaded:
+            self._gpu.wrong("sdma", f"engine {engine.index}: ring enabled without firmware")
+        ring.restart()
+        engine.wake(DOORBELL_S)
+
+    def ring_wptr(self, entry: Entry, value: int) -> None:
+        engine, ring = self._place(entry)
+        self._gpu.registers.store(entry, value)
+        if ring.enabled and not ring.get("MINOR_PTR_UPDATE") & 1:
+            engine.wake(DOORBELL_S)
+
+    def _place(self, entry: Entry) -> tuple[Engine, Ring]:
+        engine = self.engines[entry.instance]
+        return engine, engine.rings[RINGS.index(entry.name.split("_")[1])]
 
     def program_counter(self, entry: Entry) -> int:
         """STATUS2 carries the instruction pointer: it moves while the engine works."""
         value = Regs.SDMA_STATUS2_REG.kind(self._gpu.registers.stored(entry))
-        if entry.instance in self.busy and entry.instance not in self.hung:
+        stands = entry.instance in self.hung or self.engines[entry.instance].stopped
+        if entry.instance in self.busy and not stands:
             value = value.replace(F32_INSTR_PTR=(value.fields()["F32_INSTR_PTR"] + 7) % 0x1000)
             self._gpu.registers.store(entry, int(value))
         return int(value)
 
 
 def declare(layout: Layout, chip: Chip) -> None:
+    first = [(name.removeprefix("SDMA_GFX_"), r.offset) for name, r in Regs.REGISTERS.items() if "SDMA_GFX_" in name]
     for engine, bases in enumerate(chip.bases("SDMA0")):
         unit = layout.unit(Regs, f"SDMA[{engine}]", bases, "sdma", engine)
         unit.plain(_STATUS, _RESETS)
-        unit.active(
-            Regs.SDMA_STATUS2_REG, engine % 4, on_read=Sdma.program_counter
-        )  # guess: ID counts the engines of an AID
+        unit.active(Regs.SDMA_F32_CNTL, 1, on_read=Sdma.control_read, on_write=Sdma.control_write)
+        # guess: ID counts the engines of an AID
+        unit.active(Regs.SDMA_STATUS2_REG, engine % 4, on_read=Sdma.program_counter)
+        for number, ring in enumerate(RINGS):
+            for name, offset in first:
+                text = f"SDMA_{ring}_{name}"
+                address = bases[0] + offset + number * RING_STRIDE
+                entry = Entry(f"SDMA[{engine}].{text}", address, _RESETS.get(text, 0), "sdma", engine)
+                if name == "RB_CNTL":
+                    entry.on_write = Sdma.ring_control
+                elif name in ("RB_WPTR", "RB_WPTR_HI"):
+                    entry.on_write = Sdma.ring_wptr
+                layout.add(entry)

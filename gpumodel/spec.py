@@ -94,18 +94,28 @@ def _faults(text: str, value: str | None, chip: Chip, count: int) -> tuple[Place
     return tuple(placed)
 
 
-def _argument(text: str, fault: Fault, value: str | None, chip: Chip, count: int) -> int:
+def _argument(text: str, fault: Fault, value: str | None, chip: Chip, count: int) -> int | str:
     argument = fault.argument
     if argument is None:
         if value is not None:
             raise _wrong(text, expected=f"{fault.name} without argument", seen=f"{fault.name}:{value}")
         return 0
-    if value is None:
-        return argument.default
-    number = _number(text, f"{argument.name} of {fault.name}", value, argument.smallest, argument.limit(chip, count))
+    words = argument.words(chip) if argument.words else {}
+    wanted = argument.default if value is None else value
+    if isinstance(wanted, int):
+        return wanted
+    if wanted in words:
+        return words[wanted]
+    what = f"{argument.name} of {fault.name}"
+    if argument.limit is None or (words and not wanted[:1].isdigit()):
+        numbers = "" if argument.limit is None else f" or a number up to {argument.limit(chip, count)}"
+        near = get_close_matches(wanted, words, n=3) or sorted(words)[:5]
+        listed = ", ".join(words) if len(words) <= 20 else f"the name of one, such as {', '.join(near)}"
+        raise _wrong(text, expected=f"{what}: {listed}{numbers}", seen=_quoted(wanted), near=_near(wanted, words))
+    number = _number(text, what, wanted, argument.smallest, argument.limit(chip, count))
     if argument.choices and number not in argument.choices:
         allowed = ", ".join(str(choice) for choice in argument.choices)
-        raise _wrong(text, expected=f"{argument.name} of {fault.name} one of {allowed}", seen=value)
+        raise _wrong(text, expected=f"{what} one of {allowed}", seen=wanted)
     return number
 
 

@@ -41,6 +41,42 @@ def test_vram_outside_is_refused(vram: Vram, offset: int, size: int) -> None:
         vram.write(offset, bytes(size))
 
 
+def test_vram_large_and_small_accesses_see_the_same_bytes(vram: Vram) -> None:
+    data = bytes(range(251)) * 20000  # 5 MB: over chunks, through the file
+    offset = (100 << 30) - 1_000_003
+    vram.write(offset, data)
+    assert vram.read(offset, len(data)) == data
+    for place in (0, 999_000, 1_000_000, 3_000_000, len(data) - 70):
+        assert vram.read(offset + place, 70) == data[place : place + 70]
+    vram.write(offset + 2_000_000, b"small")
+    vram.write(offset + 2_500_000, data[:100_000])  # large, over what is there
+    whole = vram.read(offset, len(data))
+    assert whole[2_000_000:2_000_005] == b"small"
+    assert whole[2_500_000:2_600_000] == data[:100_000]
+    assert whole[2_600_000:] == data[2_600_000:]
+
+
+def test_vram_reading_holes_costs_nothing_next_to_what_is_written(vram: Vram) -> None:
+    vram.write(0, b"x")
+    before = vram.used()
+    assert vram.read(64 << 20, 4096) == bytes(4096)
+    assert vram.read(8 << 20, 16 << 20) == bytes(16 << 20)
+    assert vram.used() == before
+
+
+def test_vram_works_where_the_file_cannot_be_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(os, "memfd_create"):
+        pytest.skip("no memfd on this system")
+
+    def refuse(*_arguments: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("gpumodel.memory.mmap.mmap", refuse)
+    vram = Vram(1 << 40)
+    vram.write(12345, b"there")
+    assert vram.read(12344, 7) == b"\0there\0"
+
+
 def test_vram_close_twice_is_fine(vram: Vram) -> None:
     vram.close()
     vram.close()
@@ -101,3 +137,27 @@ def test_hive_gpus_share_one_host_memory() -> None:
     buffer.write(0, b"hello")
     assert two.gpu.hive.host_memory.read(buffer.bus_addr[0], 5) == b"hello"
     assert buffer.page_size == PAGE
+
+
+def test_host_memory_range_over_two_buffers_is_one_for_the_device() -> None:
+    memory = HostMemory()
+    first, second = memory.alloc(2 * PAGE), memory.alloc(PAGE)
+    start = first.bus_addr[1] + 4000
+    assert memory.write(start, bytes(range(200)))
+    assert first.read(PAGE + 4000, 96) + second.read(0, 104) == bytes(range(200))
+    assert memory.read(start, 200) == bytes(range(200))
+    first.close()
+    assert memory.read(start, 200) is None
+    assert memory.read(second.bus_addr[0], 104) == bytes(range(96, 200))
+    first.close()
+    assert memory.read(second.bus_addr[0], 1) is not None
+
+
+def test_host_memory_closed_buffer_does_not_take_its_successor_along() -> None:
+    memory = HostMemory()
+    buffers = [memory.alloc(PAGE) for _ in range(5)]
+    for buffer in buffers[::2]:
+        buffer.close()
+    assert [memory.read(buffer.bus_addr[0], 4) for buffer in buffers] == [None, bytes(4), None, bytes(4), None]
+    assert not memory.write(buffers[1].bus_addr[0] + PAGE - 2, b"1234")
+    assert buffers[1].read(PAGE - 2, 2) == bytes(2)

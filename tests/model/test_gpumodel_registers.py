@@ -252,11 +252,14 @@ def test_smu_message_that_is_not_modelled_is_refused_and_listed() -> None:
     assert gpu.gpu.unknown_accesses == {("smu-message", 3): 1}
 
 
-def test_psp_command_is_kept_unanswered_and_listed() -> None:
-    gpu = one("mi300x?state=cold")
-    gpu.write32(5, (C2PMSG + 35) * 4, 0x80000)
-    assert dword(gpu, C2PMSG + 35) == 0x80000
-    assert gpu.gpu.unknown_accesses == {("psp-command", 0x80000): 1}
+def test_psp_command_that_does_not_exist_is_refused_and_listed() -> None:
+    clock = VirtualClock()
+    (gpu,) = open_models("mi300x?state=cold", clock)
+    gpu.write32(5, (C2PMSG + 35) * 4, 0x7770000)
+    assert dword(gpu, C2PMSG + 35) == 0x7770000
+    clock.sleep(1)
+    assert dword(gpu, C2PMSG + 35) == 0x80000001
+    assert gpu.gpu.unknown_accesses == {("psp-command", 0x7770000): 1}
 
 
 def test_layout_registers_that_overlap_are_a_defect() -> None:

@@ -98,4 +98,40 @@ def test_parts_and_faults_are_listed() -> None:
         "xgmi-link-down",
         "link-narrow",
         "aer-correctable",
+        "psp-refuses",
+        "psp-ring-dead",
+        "smu-refuses",
+        "smu-busy",
+        "tlb-ack-missing",
+        "rlc-stuck",
+        "kiq-dead",
+        "sdma-halted",
+        "ih-overflow",
+        "lost-during",
     ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected", "seen"),
+    [
+        ("psp-refuses:kbd", "COMPONENT of psp-refuses: kdb, spl, sys-drv", "'kbd'"),
+        ("psp-refuses:3", "COMPONENT of psp-refuses: kdb, spl, sys-drv", "'3'"),
+        ("psp-refuses:", "COMPONENT of psp-refuses: kdb, spl, sys-drv", "nothing"),
+        ("lost-during:kernel", "STEP of lost-during: gmc, ih, bootloader", "'kernel'"),
+        ("smu-refuses:GetSmuVersio", "MSG of smu-refuses: the name of one, such as GetSmuVersion", "'GetSmuVersio'"),
+        ("smu-refuses:0x100", "MSG of smu-refuses from 1 to 255", "'0x100'"),
+        ("sdma-halted:16", "ENGINE of sdma-halted from 0 to 15", "'16'"),
+        ("smu-busy:1", "smu-busy without argument", "smu-busy:1"),
+    ],
+)
+def test_spec_argument_that_is_no_word_or_number_of_the_fault_is_refused(fault: str, expected: str, seen: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_models(f"mi350x?fault={fault}")
+    assert caught.value.expected.startswith(expected)
+    assert caught.value.seen == seen
+
+
+def test_spec_word_that_is_nearly_right_is_suggested() -> None:
+    with pytest.raises(UsageError) as caught:
+        open_models("mi350x?fault=lost-during:psp-rng")
+    assert caught.value.next_step == "did you mean psp-ring?"

@@ -57,8 +57,19 @@ TABLE = (
 BY_NAME = {row.fault: row for row in TABLE}
 
 
-def test_table_of_faults_names_every_fault_of_the_model() -> None:
-    assert {fault.name for fault in gpumodel.faults()} == set(BY_NAME)
+ONLY_AT_BRING_UP = [fault.name for fault in gpumodel.faults() if fault.shows_at == "bring-up"]
+
+
+def test_table_of_faults_names_every_fault_of_the_model_that_looking_shows() -> None:
+    assert {fault.name for fault in gpumodel.faults()} == set(BY_NAME) | set(ONLY_AT_BRING_UP)
+    assert not set(BY_NAME) & set(ONLY_AT_BRING_UP)
+
+
+@pytest.mark.parametrize("fault", ONLY_AT_BRING_UP)
+@pytest.mark.parametrize("state", ["cold", "used"])
+def test_probe_cannot_see_a_fault_that_shows_at_bring_up_only(fault: str, state: str) -> None:
+    report = probe_model(f"mi350x?state={state}&fault={fault}").one
+    assert (report.health, report.action, report.findings) == (Health.HEALTHY, Action.NONE, ())
 
 
 @pytest.mark.parametrize("part", PARTS)
