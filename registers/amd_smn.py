@@ -16,6 +16,7 @@ MP1_PUB_SCRATCH0: Final = 0x03B10090  # PMFW version before the mailbox may be u
 
 # MP0, per AID: dword offset 0xBE on base 0x16000, times 4 (mp_13_0_2; the later header leaves it out)
 MP0_C2PMSG_126: Final = 0x160BE * 4
+MP0_C2PMSG_127: Final = 0x160BF * 4  # what RAS covers (psp_v13_0.c psp_v13_0_get_ras_capability)
 BOOT_STEADY: Final = 0xBA  # low byte of MP0_C2PMSG_92 when boot has finished
 
 # XGMI: two links of every AID
@@ -30,6 +31,14 @@ XGMI_STATE_DISABLED: Final = 0xD1
 class MP1_FIRMWARE_FLAGS_t(Register):
     __slots__ = ()
     INTERRUPTS_ENABLED = bit(0)  # 1: the firmware runs
+
+
+class RasCapability_t(Register):
+    """MP0_C2PMSG_127."""
+
+    __slots__ = ()
+    BLOCKS = bits(23, 0)
+    POISON = bit(24)
 
 
 class BootError_t(Register):

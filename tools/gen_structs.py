@@ -126,6 +126,14 @@ SPECS = (
         plain=("GFX_CMD_*_MASK", "GFX_FLAG_RESPONSE", "GFX_BUF_MAX_DESC", "PSP_GFX_CMD_BUF_VERSION", "PSP_ERR_*"),
     ),
     Spec(
+        "structs_ta",
+        "Trusted applications of the PSP: shared memory of XGMI and RAS",
+        ("amdgpu/ta_xgmi_if.h", "amdgpu/ta_ras_if.h"),
+        structs=("ta_xgmi_*", "xgmi_connected_port_num", "ta_ras_init_flags", "ta_ras_output_flags"),
+        enums=("ta_command_xgmi", "ta_xgmi_status", "ras_command", "ta_ras_status"),
+        plain=("EXTEND_PEER_LINK_INFO_CMD_FLAG", "RSP_ID_MASK"),
+    ),
+    Spec(
         "structs_ucode",
         "Headers of firmware files",
         ("amdgpu/amdgpu_ucode.h",),

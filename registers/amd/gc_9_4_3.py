@@ -1085,6 +1085,21 @@ class COMPUTE_TMPRING_SIZE_t(Register):
     WAVESIZE = bits(24, 12)
 
 
+class COMPUTE_RESTART_X_t(Register):
+    __slots__ = ()
+    RESTART = bits(31, 0)
+
+
+class COMPUTE_RESTART_Y_t(Register):
+    __slots__ = ()
+    RESTART = bits(31, 0)
+
+
+class COMPUTE_RESTART_Z_t(Register):
+    __slots__ = ()
+    RESTART = bits(31, 0)
+
+
 class COMPUTE_PGM_RSRC3_t(Register):
     __slots__ = ()
     ACCUM_OFFSET = bits(5, 0)
@@ -2319,6 +2334,9 @@ class Gc(RegisterBlock):
     COMPUTE_TMPRING_SIZE = reg(0x0e18, COMPUTE_TMPRING_SIZE_t, 0)
     COMPUTE_STATIC_THREAD_MGMT_SE2 = reg(0x0e19, COMPUTE_STATIC_THREAD_MGMT_SEn_t, 0)
     COMPUTE_STATIC_THREAD_MGMT_SE3 = reg(0x0e1a, COMPUTE_STATIC_THREAD_MGMT_SEn_t, 0)
+    COMPUTE_RESTART_X = reg(0x0e1b, COMPUTE_RESTART_X_t, 0)
+    COMPUTE_RESTART_Y = reg(0x0e1c, COMPUTE_RESTART_Y_t, 0)
+    COMPUTE_RESTART_Z = reg(0x0e1d, COMPUTE_RESTART_Z_t, 0)
     COMPUTE_PGM_RSRC3 = reg(0x0e2d, COMPUTE_PGM_RSRC3_t, 0)
     COMPUTE_USER_DATA_0 = reg(0x0e40, COMPUTE_USER_DATA_0_t, 0)
     CPC_INT_INFO = reg(0x1037, CPC_INT_INFO_t, 0)
