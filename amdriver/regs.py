@@ -38,8 +38,8 @@ _IP_OF_HEADER = {
     "xgmi": ("XGMI",),
 }
 # Instances that share one set of bases: number 0 is reached directly, number n is the same address on AID n.
-_BY_AID = frozenset(("MP0", "MP1", "NBIF"))
-_PER_CHANNEL = frozenset(("UMC",))
+BY_AID = frozenset(("MP0", "MP1", "NBIF"))
+PER_CHANNEL = frozenset(("UMC",))
 
 # A name that says data, unless it is plainly a value of its own, may be the data half of an index pair that steps on.
 _OWN_VALUE = re.compile(r"USER_?DATA|METADATA|EOP_DONE_DATA|APPEND_DATA|MSG_DATA|HTILE_DATA|WORD_INST|DATACREDITS")
@@ -48,7 +48,7 @@ _SIDE_EFFECTS = (
     (re.compile(r"(^|_)DATA(\d|_|$)|_DATA$|MUXSEL_DATA"), "a data port: reading it may step on"),
     (re.compile(r"ATOM_READ|_POP(_|$)|_FIFO_(RD|READ)"), "reading it takes something away"),
 )
-_BANKED = re.compile(r"(CP_(HQD|MQD)_|SH_MEM_|SQ_SHADER_T[BM]A)")
+BANKED = re.compile(r"(CP_(HQD|MQD)_|SH_MEM_|SQ_SHADER_T[BM]A)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,9 @@ def read_registers(access: Access, ip_map: IpMap, glob: str) -> list[Reading]:
     entries.sort(key=lambda entry: (entry.header, entry.seg or 0, entry.offset_dwords or 0))
     if not entries:
         raise _unknown(pattern)
-    plan = [item for entry in entries for item in _instances(entry, ip_map) if wanted in (None, item[1].instance)]
+    plan = [item for entry in entries for item in instances_of(entry, ip_map) if wanted in (None, item[1].instance)]
     if not plan:
-        there = sorted({item.label for entry in entries for _, item in _instances(entry, ip_map)})
+        there = sorted({item.label for entry in entries for _, item in instances_of(entry, ip_map)})
         raise UsageError(
             f"reading register {glob!r}",
             expected=f"one of {', '.join(there[:32])}",
@@ -129,7 +129,13 @@ def _names_version(info: HeaderInfo, ip_map: IpMap, ip: str) -> bool:
     return version in re.findall(r"\d+\.\d+\.\d+", info.ip)
 
 
-def _instances(entry: Entry, ip_map: IpMap) -> Iterator[tuple[Entry, IpInstance]]:
+def headers_of(ip_map: IpMap) -> list[str]:
+    """The tables that hold the registers of this GPU's IPs, each IP's own version where there is one."""
+    return [info.name for info in headers() if info.registers and _fits(info.name, ip_map)]
+
+
+def instances_of(entry: Entry, ip_map: IpMap) -> Iterator[tuple[Entry, IpInstance]]:
+    """Every instance that has this register."""
     for ip in _IP_OF_HEADER[_family(entry.header)]:
         if entry.header.startswith("mp_") and not entry.name.startswith(ip):
             continue
@@ -152,7 +158,7 @@ class _Reader:
             return Reading(name, entry, note=why)
         assert entry.offset_dwords is not None and entry.seg is not None, "checked by _why_not"
         address = ip.bases[entry.seg] + entry.offset_dwords
-        aid = ip.instance if ip.name in _BY_AID else 0
+        aid = ip.instance if ip.name in BY_AID else 0
         bus: RegisterBus = self.access.smn_bus(aid) if aid else self.access
         try:
             value = bus.read(address)
@@ -165,7 +171,7 @@ class _Reader:
             return "not read: this instance is harvested"
         if entry.offset_dwords is None or entry.seg is None:
             return f"not read: {entry.place}"
-        if ip.name in _PER_CHANNEL:
+        if ip.name in PER_CHANNEL:
             return "not read: addressed per memory channel"
         if entry.seg >= len(ip.bases):
             return f"not read: it lies in segment {entry.seg}, discovery gave {len(ip.bases)}"
@@ -177,7 +183,7 @@ class _Reader:
     def _remark(self, entry: Entry, ip: IpInstance, value: int) -> str:
         if value == ALL_ONES:
             return "all ones: suspicious, see gpumend probe"
-        if ip.name == "GC" and _BANKED.match(entry.name):
+        if ip.name == "GC" and BANKED.match(entry.name):
             return f"banked: of {self._selection(ip)}; a look never selects another (GRBM_GFX_CNTL)"
         return ""
 

@@ -30,6 +30,17 @@ def read_bounded(path: Path, limit_bytes: int) -> bytes:
     Raises Unavailable (not there, went away, cannot be read by the disk), NotPermitted, UsageError (not a regular
     file, a name that no file can have) or InvalidData (more than `limit_bytes`). Never blocks on a FIFO or device."""
     doing = f"reading {path}"
+    handle = open_regular(path, limit_bytes, doing)
+    try:
+        return _read_all(handle, path, limit_bytes, doing)
+    except OSError as error:
+        raise explain(error, path, doing) from error
+    finally:
+        os.close(handle)
+
+
+def open_regular(path: Path, limit_bytes: int, doing: str) -> int:
+    """A file descriptor for reading a regular file, its size checked as `read_bounded` does; the caller closes it."""
     try:
         _check(path.stat(), path, limit_bytes, doing)
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -38,11 +49,12 @@ def read_bounded(path: Path, limit_bytes: int) -> bytes:
     try:
         # Asked again on what was really opened: the name may mean something else by now.
         _check(os.fstat(handle), path, limit_bytes, doing)
-        return _read_all(handle, path, limit_bytes, doing)
-    except OSError as error:
-        raise explain(error, path, doing) from error
-    finally:
+    except BaseException as error:
         os.close(handle)
+        if isinstance(error, OSError):
+            raise explain(error, path, doing) from error
+        raise
+    return handle
 
 
 def explain(error: OSError | ValueError, path: Path, doing: str) -> GpumendError:

@@ -143,12 +143,14 @@ class Replay:
 
     def _row(self) -> dict[str, Any] | None:
         """The row that is next, not yet consumed; None at the end."""
-        if self._ahead is None:
+        while self._ahead is None:
             entry = next(self._lines, None)
             if entry is None:
                 return None
             self._line = entry[0]
-            self._ahead = _object(*entry, path=self.path)
+            row = _object(*entry, path=self.path)
+            if row.get("op") != "mark":  # a step's name stands between accesses, it is none
+                self._ahead = row
         return self._ahead
 
     def _peek_is_unlock(self) -> bool:

@@ -32,6 +32,7 @@ from base.errors import (
     Undecided,
     UsageError,
 )
+from pcibus import hostmemory
 from pcibus.lock import DeviceLock
 from pcibus.transport import Bar, Can, DmaBuffer, FunctionInfo, LockHolder
 
@@ -197,6 +198,9 @@ class SysfsTransport:
         if _may_read_all_config():
             self.can |= Can.CONFIG_EXTENDED
         self.path = root / "bus/pci/devices" / bdf
+        self._proc = proc
+        if hostmemory.may_allocate(self.path, proc):
+            self.can |= Can.DMA
         self._lock = DeviceLock(bdf, prefix=lock_prefix, folder=lock_dir, proc=proc)
         self._config: dict[bool, int] = {}
         self._config_size: int | None = None
@@ -309,12 +313,10 @@ class SysfsTransport:
         return self._lock.holder()
 
     def alloc_dma(self, size: int) -> DmaBuffer:
-        raise Unavailable(
-            f"allocating {size} bytes that {self.bdf} can reach",
-            expected="a transport with DMA",
-            seen="sysfs gives no memory to devices",
-            where=self.name,
-        )
+        """Locked memory of this process; needs CAP_SYS_ADMIN and no translating IOMMU (pcibus/hostmemory.py)."""
+        if not self.path.exists():
+            raise self._gone("allocating memory for the device", "no such function")
+        return hostmemory.allocate(size, device=self.path, proc=self._proc, where=self.name)
 
     def close(self) -> None:
         for handle in self._config.values():

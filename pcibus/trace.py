@@ -2,7 +2,8 @@
 
 First line: {"gpumend-trace": 1, "name", "can", "info", "bars", "config_size"}. Then one object per access, in order:
 {"t", "op", ...}; `op` is the method's name. Values are integers, data is hex ("data") up to `block_limit_bytes`, beyond
-that {"size", "sha256"}. An access that failed has "error" in place of its result. The format is this page's own."""
+that {"size", "sha256"}. An access that failed has "error" in place of its result. {"op": "mark", "text"} is no access:
+what comes next, in words. The format is this page's own."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 from base.clock import Clock, RealClock
 from base.errors import GpumendError
@@ -23,6 +24,12 @@ BLOCK_LIMIT_BYTES = 256 << 10
 MAX_TRACE_BYTES = 1 << 30
 
 
+class Sink(Protocol):
+    """Where the lines go: an open text file, or what looks like one."""
+
+    def write(self, text: str, /) -> object: ...
+
+
 class Trace:
     """Passes everything on to `transport` and writes each access to `sink`, until `max_bytes` have been written.
 
@@ -31,7 +38,7 @@ class Trace:
     def __init__(
         self,
         transport: Transport,
-        sink: TextIO,
+        sink: Sink,
         clock: Clock | None = None,
         *,
         block_limit_bytes: int = BLOCK_LIMIT_BYTES,
@@ -47,6 +54,7 @@ class Trace:
         self._left = max_bytes
         self._lock = threading.Lock()
         self._headed = False
+        self._stopped = False
         self._buffers = 0
 
     def info(self) -> FunctionInfo:
@@ -135,6 +143,16 @@ class Trace:
 
     # --- writing
 
+    def mark(self, text: str) -> None:
+        """Write down what comes next (a step's name): a line of its own, no access."""
+        self._head()
+        self._write({"t": round(self._clock.now() - self._start, 6), "op": "mark", "text": text})
+
+    def stop(self) -> None:
+        """From here on everything goes through unrecorded; buffers that were allocated too. The sink may be closed."""
+        with self._lock:
+            self._stopped = True
+
     def packed(self, data: bytes) -> dict[str, Any]:
         """How a block stands in the recording."""
         if len(data) <= self._block_limit:
@@ -181,7 +199,7 @@ class Trace:
     def _write(self, row: dict[str, Any]) -> None:
         line = json.dumps(row, separators=(",", ":")) + "\n"
         with self._lock:
-            if self._left <= 0:
+            if self._left <= 0 or self._stopped:
                 return
             self._left -= len(line)
             if self._left <= 0:

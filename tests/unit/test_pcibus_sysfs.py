@@ -494,9 +494,23 @@ def test_sysfs_resource_without_permission_names_root(fake: FakeSys, monkeypatch
     assert finding_of(caught.value).code == "pci.mmap-refused"
 
 
-def test_sysfs_has_no_memory_for_devices() -> None:
-    with pytest.raises(Unavailable, match="sysfs gives no memory"):
-        SysfsTransport(BDF).alloc_dma(4096)
+def test_sysfs_memory_for_a_device_that_is_not_there_is_unavailable(fake: FakeSys) -> None:
+    with pytest.raises(Unavailable, match="allocating memory for the device") as caught:
+        transport(fake).alloc_dma(4096)
+    assert caught.value.expected == "a PCI function at that address"
+
+
+def test_sysfs_declares_dma_only_where_memory_can_be_had(fake: FakeSys, tmp_path: Path) -> None:
+    device = fake.add_device(BDF, iommu_group=None)
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/status").write_text("CapEff:\t0000000000000000\n")
+    assert Can.DMA not in SysfsTransport(BDF, root=fake.root, proc=tmp_path).can
+    with pytest.raises(NotPermitted, match="CAP_SYS_ADMIN"):
+        SysfsTransport(BDF, root=fake.root, proc=tmp_path).alloc_dma(4096)
+    (tmp_path / "self/status").write_text("CapEff:\t000001ffffffffff\n")
+    assert Can.DMA in SysfsTransport(BDF, root=fake.root, proc=tmp_path).can
+    (device.path / "iommu_group").mkdir()
+    assert Can.DMA not in SysfsTransport(BDF, root=fake.root, proc=tmp_path).can
 
 
 def test_sysfs_memory_decoding_off_is_read_not_repaired(fake: FakeSys) -> None:
