@@ -14,7 +14,7 @@ PCIE_INDEX2_HI is left 0, whatever it was: left at another AID, it would turn ev
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
 
@@ -108,6 +108,20 @@ class Access:
             self.transport.write32(MMIO_BAR, _DATA2, value)
             self.transport.read32(MMIO_BAR, _DATA2)  # the write has arrived
 
+    def smn_write_all(self, writes: Iterable[tuple[int, int]], aid: int = 0) -> None:
+        """Several (byte address, value) of one AID under one lock. The bus keeps their order: only the last is read back."""
+        todo = list(writes)
+        if not todo:
+            return
+        for address, _ in todo:
+            _check_register(address)
+        with self._smn(todo[0][0], aid):
+            self.transport.write32(MMIO_BAR, _DATA2, todo[0][1])
+            for address, value in todo[1:]:
+                self.transport.write32(MMIO_BAR, _INDEX2, address)
+                self.transport.write32(MMIO_BAR, _DATA2, value)
+            self.transport.read32(MMIO_BAR, _DATA2)  # all have arrived
+
     def smn_bus(self, aid: int) -> RegisterBus:
         """The registers of another AID at the same dword addresses as on AID 0, each by SMN."""
         return _SmnBus(self, aid)
@@ -193,24 +207,86 @@ class Access:
             data += self._window_read(split, end - split)
         return data[vram_offset - start : vram_offset - start + size]
 
+    def vram_write(self, vram_offset: int, data: bytes, path: VramPath = "auto") -> bool:
+        """Bytes of VRAM; any offset and size. Paths as in `vram_read`. True: some of it went through BAR0, so the HDP
+        must be flushed before the GPU reads it.
+
+        Whole dwords are written as they are. Of a first or last dword that is not ours alone, the other bytes are read
+        and written back: what the GPU writes at the same time must have a dword of its own."""
+        if vram_offset < 0:
+            raise ValueError(f"vram_write({vram_offset:#x}): the offset may not be negative")
+        if not data:
+            return False
+        if (vram_offset | len(data)) & 3:
+            vram_offset, data = self._whole_dwords(vram_offset, data, path)
+        end = vram_offset + len(data)
+        split = end if path == "bar0" else vram_offset
+        if path == "auto":
+            split = min(max(self.visible_vram_bytes & ~3, vram_offset), end)
+        if split > vram_offset:
+            self.transport.write_block(VRAM_BAR, vram_offset, data[: split - vram_offset] if split < end else data)
+        if split < end:
+            self._window_write(split, data[split - vram_offset :])
+        return split > vram_offset
+
+    def _whole_dwords(self, vram_offset: int, data: bytes, path: VramPath) -> tuple[int, bytes]:
+        """Data with the rest of its first and last dword, as VRAM has it now."""
+        start, end = vram_offset & ~3, (vram_offset + len(data) + 3) & ~3
+        before = after = b""
+        if start != vram_offset:
+            before = self.vram_read(start, vram_offset - start, path)
+        if rest := end - vram_offset - len(data):
+            after = self.vram_read(end - rest, rest, path)
+        return start, before + data + after
+
     def _window_read(self, vram_offset: int, size: int) -> bytes:
-        """Aligned dwords through the window, under one lock. MM_INDEX_HI is written only when it changes."""
+        """Aligned dwords through the window, under one lock."""
+        words: list[int] = []
+        with self._window(vram_offset, size) as places:
+            for _ in places:
+                words.append(self.transport.read32(MMIO_BAR, _MM_DATA))
+        return struct.pack(f"<{len(words)}I", *words)
+
+    def _window_write(self, vram_offset: int, data: bytes) -> None:
+        words = struct.unpack(f"<{len(data) // 4}I", data)
+        with self._window(vram_offset, len(data)) as places:
+            for _, word in zip(places, words, strict=True):
+                self.transport.write32(MMIO_BAR, _MM_DATA, word)
+
+    @contextmanager
+    def _window(self, vram_offset: int, size: int) -> Iterator[Iterator[int]]:
+        """MM_DATA stands for one dword of VRAM after the other. MM_INDEX_HI is written only when it changes."""
         read32, write32 = self.transport.read32, self.transport.write32
-        words = []
+
+        def places() -> Iterator[int]:
+            high = -1
+            for at in range(vram_offset, vram_offset + size, 4):
+                if at // _WINDOW != high:
+                    high = at // _WINDOW
+                    write32(MMIO_BAR, _MM_INDEX_HI, high)
+                write32(MMIO_BAR, _MM_INDEX, at % _WINDOW | _VRAM_APERTURE)
+                yield at
+
         with self.transport.exclusive():
             before, high_before = read32(MMIO_BAR, _MM_INDEX), read32(MMIO_BAR, _MM_INDEX_HI)
-            high = -1
             try:
-                for at in range(vram_offset, vram_offset + size, 4):
-                    if at // _WINDOW != high:
-                        high = at // _WINDOW
-                        write32(MMIO_BAR, _MM_INDEX_HI, high)
-                    write32(MMIO_BAR, _MM_INDEX, at % _WINDOW | _VRAM_APERTURE)
-                    words.append(read32(MMIO_BAR, _MM_DATA))
+                yield places()
             finally:
                 self._restore(_MM_INDEX_HI, high_before)
                 self._restore(_MM_INDEX, before)
-        return struct.pack(f"<{len(words)}I", *words)
+
+
+class VramMemory:
+    """VRAM as `pagetable.PageTables` wants it. What was written has to be flushed out of the HDP by whoever flushes."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def read(self, vram_offset: int, size: int) -> bytes:
+        return self._access.vram_read(vram_offset, size)
+
+    def write(self, vram_offset: int, data: bytes) -> None:
+        self._access.vram_write(vram_offset, data)
 
 
 class _SmnBus:

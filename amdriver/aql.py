@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from amdriver import pm4
+from amdriver import pm4, pm4_decode
 from amdriver.packets import (
     ADDRESS_END,
     U32,
@@ -340,7 +340,7 @@ def _body_text(kind: int, data: bytes, words: Sequence[int]) -> str:
         return f" signals=[{waits}] signal={done:#x}"
     if kind == Type.VENDOR and words[0] >> 16 == FORMAT_PM4_IB:
         done = _VENDOR.unpack(data)[4]
-        return f" PM4: {pm4.decode(words[1:5])} signal={done:#x}"
+        return f" PM4: {pm4_decode.decode(words[1:5])} signal={done:#x}"
     if kind == Type.VENDOR:
         return f" format={words[0] >> 16:#x}"
     return ""

@@ -4,20 +4,38 @@ Source: amd-bringup.md section 2 (all ones: ask config space), section 12 (limit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from amdriver.access import Access
 from amdriver.ip_map import IpInstance, IpMap
 from amdriver.parts import Part
-from base.clock import Clock
+from base.clock import Clock, Outcome
 from base.errors import DeviceLost, Unavailable, WaitTimeout
 from base.poll import poll
 from pcibus.transport import ALL_ONES
 from registers.core import RegisterBlock
 
 T = TypeVar("T")
+V = TypeVar("V")
 B = TypeVar("B", bound=RegisterBlock)
+
+
+class _InterruptClock:
+    """A clock whose pauses end when an interrupt comes."""
+
+    def __init__(self, clock: Clock, wait_interrupt: Callable[[float], object]) -> None:
+        self._clock = clock
+        self._wait_interrupt = wait_interrupt
+
+    def now(self) -> float:
+        return self._clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        self._wait_interrupt(seconds)
+
+    def run_together(self, callables: Sequence[Callable[[], V]]) -> list[Outcome[V]]:
+        return self._clock.run_together(callables)
 
 
 class Gpu:
@@ -29,6 +47,9 @@ class Gpu:
         self.clock = clock
         self.ip = ip
         self.part = part
+        # Where interrupts reach us (VFIO): sleep until one comes, at most so many seconds. Waits with `interruptible` use it
+        # in place of the clock's sleep, and look again after each; None: they poll with back-off.
+        self.wait_interrupt: Callable[[float], object] | None = None
 
     @property
     def name(self) -> str:
@@ -71,11 +92,17 @@ class Gpu:
         show: Callable[[T], str] = str,
         first_pause_s: float = 20e-6,
         longest_pause_s: float = 10e-3,
+        interruptible: bool = False,
     ) -> T:
-        """base.poll.poll on this GPU's clock. When the time is up and config space reads all ones, DeviceLost instead."""
+        """base.poll.poll on this GPU's clock. When the time is up and config space reads all ones, DeviceLost instead.
+
+        `interruptible`: what is awaited comes with an interrupt; where there are any, pauses end early."""
+        clock = self.clock
+        if interruptible and self.wait_interrupt is not None:
+            clock = _InterruptClock(self.clock, self.wait_interrupt)
         try:
             return poll(
-                self.clock,
+                clock,
                 read,
                 until,
                 doing=doing,

@@ -10,7 +10,7 @@ An allocator belongs to one thread at a time. `pagetable.py` joins addresses and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
@@ -231,11 +231,13 @@ class Buddy:
         if count:
             yield run, count
 
-    def find_run(self, count: int, alignment: int) -> int | None:
-        """The lowest aligned page where `count` free pages start. Looks at all free blocks."""
+    def find_run(self, count: int, alignment: int, low: int = 0, high: int | None = None) -> int | None:
+        """The lowest aligned page from `low` on where `count` free pages start, all below `high`. Looks at all free
+        blocks."""
         for run, length in self.runs():
-            page = -(-run // alignment) * alignment
-            if page + count <= run + length:
+            page = -(-max(run, low) // alignment) * alignment
+            end = run + length if high is None else min(run + length, high)
+            if page + count <= end:
                 return page
         return None
 
@@ -585,6 +587,18 @@ class DmaMemory:
     def pages(self) -> NDArray[np.uint64]:
         self._open("asking for the pages of")
         return self._pages
+
+    @property
+    def runs(self) -> Sequence[tuple[int, int]] | NDArray[np.uint64]:
+        """For `PageTables.map`: whole host pages where they are large, so that large pages come of them cheaply."""
+        buffer = self._open("asking for the pages of")
+        step = buffer.page_size
+        if step == PAGE_BYTES:
+            return self._pages
+        left = self.size_bytes
+        return [(address, min(step, left - index * step)) for index, address in enumerate(buffer.bus_addr)][
+            : -(-left // step)
+        ]
 
     def read(self, offset: int, size: int) -> bytes:
         return self._within("reading", offset, size).read(offset, size)

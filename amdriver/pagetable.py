@@ -164,7 +164,8 @@ class PageTables:
     """The tables of one address space.
 
     `physical_base` is added to a VRAM offset to say where a table lies (node * segment in a hive). `flush` is called
-    with the ranges that changed, after the tables were written: it makes host writes visible (HDP) and flushes the TLBs.
+    with the ranges that changed, after the tables were written: it makes host writes visible (HDP) and flushes the TLBs,
+    these only if `needs_invalidate`.
 
     When writing or flushing fails, what is outstanding stays so (`needs_commit`): the next batch, or `commit`, does it
     again, and no table's VRAM is given back before a flush has succeeded. Raises OutOfVram with nothing changed."""
@@ -190,6 +191,7 @@ class PageTables:
         self._dirty: tuple[dict[_Table, None], ...] = tuple({} for _ in Level)
         self._emptied: list[_Table] = []
         self._stale: list[tuple[int, int]] = []
+        self._changed = False
         self._root = self._new_table(Level.PDB2, 0)
 
     # ---- what it is
@@ -208,6 +210,13 @@ class PageTables:
     def stale(self) -> tuple[Range, ...]:
         """Ranges that the TLBs may still know otherwise."""
         return merged(self._stale)
+
+    @property
+    def needs_invalidate(self) -> bool:
+        """An entry that was valid has changed since the last flush, so the TLBs may know it otherwise.
+
+        Invalid entries are not cached from GFX9 on: new mappings alone need no invalidation (amdgpu_vm.c)."""
+        return self._changed
 
     @property
     def needs_commit(self) -> bool:
@@ -229,6 +238,10 @@ class PageTables:
         size = 1 << level.shift
         fragment = (entry & FRAGMENT_MASK) >> FRAGMENT_SHIFT
         return Translation(gpu_va & -size, size, entry & ADDRESS_MASK, entry & PAGE_FLAGS, fragment, level)
+
+    def first_hole(self, start: int, end: int) -> int | None:
+        """The first address of start..end to which nothing is mapped; None: all of it is."""
+        return self._first_hole(start, end)
 
     def verify(self, limit: int = 16) -> tuple[Difference, ...]:
         """Read every table back, which is slow over a bus; the entries that differ, at most `limit`."""
@@ -281,6 +294,7 @@ class PageTables:
         end = gpu_va + size
         self._check_mapped(doing, gpu_va, end)
         with self.batch():
+            self._changed = True
             # A cut changes no translation: if the second one has no room, nothing was unmapped.
             self._cut(gpu_va)
             self._cut(end)
@@ -464,6 +478,7 @@ class PageTables:
             return
         self._flush(self.stale)
         self._stale = []
+        self._changed = False
         while self._emptied:
             self._vram.free(self._emptied.pop().block)
 

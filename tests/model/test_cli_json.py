@@ -23,6 +23,7 @@ COMMANDS = [
     ("-g", "0", "regs", "read", "GRBM_STATUS*"),
     ("regs", "decode", "GRBM_STATUS", "1"),
     ("regs", "search", "GRBM_STATUS"),
+    ("trace", "show", "no-such-file"),
     ("model", "list"),
     ("model", "faults"),
     ("firmware", "needed", "mi300x"),

@@ -529,3 +529,42 @@ def test_dma_memory_without_dma_names_the_way_out() -> None:
 def test_dma_memory_of_no_size_is_refused(size: int) -> None:
     with pytest.raises(BadSize, match="expected  at least 1 byte"):
         DmaMemory(fake(None), size)
+
+
+# ---------------------------------------------------------------- a BAR that shows only the first part of VRAM
+
+
+@given(st.data())
+def test_vram_with_a_small_bar_puts_what_the_cpu_touches_into_what_it_shows(data: st.DataObject) -> None:
+    pages, shown = 256, data.draw(st.integers(1, 255))
+    vram = VramAllocator(pages * PAGE, visible_bytes=shown * PAGE)
+    ledger = Ledger(pages, set(range(pages)))
+    for _ in range(data.draw(st.integers(1, 30))):
+        freeing: bool = data.draw(st.booleans())
+        if freeing and ledger.live:
+            vram.free(ledger.give(data.draw(st.integers(0, 99))))
+            continue
+        count, cpu = data.draw(st.integers(1, 64)), data.draw(st.booleans())
+        alignment = 1 << data.draw(st.integers(0, 5))
+        fits = [
+            start for start in range(0, pages - count + 1, alignment) if set(range(start, start + count)) <= ledger.free
+        ]
+        inside = [start for start in fits if start + count <= shown]
+        outside = [start for start in fits if start >= shown]
+        try:
+            got = vram.allocate(count * PAGE, alignment * PAGE, cpu=cpu)
+        except OutOfVram:
+            assert not (inside if cpu else fits)
+            continue
+        assert got.start % (alignment * PAGE) == 0
+        assert got.start + got.size <= shown * PAGE if cpu else got.start >= shown * PAGE or not outside
+        ledger.take(got)
+    assert vram.free_bytes == len(ledger.free) * PAGE
+
+
+def test_vram_with_a_small_bar_scatters_what_no_run_holds() -> None:
+    vram = VramAllocator(64 * PAGE, visible_bytes=32 * PAGE)
+    kept = [vram.allocate_at(page * PAGE, PAGE) for page in range(1, 64, 2)]
+    got = vram.allocate_scattered(20 * PAGE)
+    assert sum(extent.size for extent in got.extents) == 20 * PAGE
+    assert not {extent.start for extent in got.extents} & {one.start for one in kept}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amdriver import aql, pm4
+from amdriver import aql, pm4_decode
 from amdriver.aql import Scope
 from base.errors import UsageError
 from tests.unit.packet_macros import words
@@ -311,4 +311,4 @@ def test_aql_decode_of_any_header_never_raises(first: int, body: bytes) -> None:
 def test_aql_decode_of_a_vendor_packet_with_rubbish_inside_shows_it() -> None:
     packet = [1 << 16, 0xFFFF_FFFF, *[0] * 14]
     assert aql.decode(packet).startswith("VENDOR PM4: unknown PM4 op 0xff")
-    assert pm4.decode(packet[1:5]).startswith("unknown PM4 op 0xff")
+    assert pm4_decode.decode(packet[1:5]).startswith("unknown PM4 op 0xff")

@@ -11,9 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amdriver import pm4
+from amdriver import pm4, pm4_decode, pm4_dispatch, pm4_fields
 from amdriver.packets import Decoded
-from amdriver.pm4 import CopyFrom, CopyTo, Event, Function, QueueEngine, QueueSelect, ReleaseData, UnmapAction, WriteTo
+from amdriver.pm4_fields import (
+    CopyFrom,
+    CopyTo,
+    Event,
+    Function,
+    QueueEngine,
+    QueueSelect,
+    ReleaseData,
+    UnmapAction,
+    WriteTo,
+)
 from base.errors import UsageError
 from registers.amd import structs_pm4
 from registers.amd.gc_9_4_3 import Gc
@@ -327,7 +337,7 @@ def test_pm4_events_and_late_opcodes_are_those_of_the_headers() -> None:
     for event in Event:
         assert events.get(event.name, events.get(f"{event.name}_EVENT")) == event
     opcodes = macros("amdkfd/kfd_pm4_opcodes.h").enums
-    assert (opcodes["IT_RUN_LIST"], opcodes["IT_MAP_PROCESS"]) == (pm4.RUN_LIST, pm4.MAP_PROCESS)
+    assert (opcodes["IT_RUN_LIST"], opcodes["IT_MAP_PROCESS"]) == (pm4_fields.RUN_LIST, pm4_fields.MAP_PROCESS)
 
 
 STRUCTURES: dict[str, tuple[Any, bytes, dict[str, int]]] = {
@@ -341,7 +351,7 @@ STRUCTURES: dict[str, tuple[Any, bytes, dict[str, int]]] = {
     ),
     "map_queues": (
         structs_pm4.pm4_mes_map_queues,
-        pm4.MAP_QUEUES.build(doorbell=0x1200, queue_sel=1, engine=3, extended_engine=2, queues=1, mqd=AT, wptr=AT + 8),
+        pm4_fields.MAP_QUEUES.build(doorbell=0x1200, queue_sel=1, engine=3, extended_engine=2, queues=1, mqd=AT, wptr=AT + 8),
         {
             "bitfields2.queue_sel": 1, "bitfields2.engine_sel": 3, "bitfields2.extended_engine_sel": 2,
             "bitfields2.num_queues": 1, "bitfields3.doorbell_offset": 0x1200, "mqd_addr_hi": AT >> 32,
@@ -373,7 +383,7 @@ STRUCTURES: dict[str, tuple[Any, bytes, dict[str, int]]] = {
     ),
     "release_mem": (
         structs_pm4.pm4_mec_release_mem,
-        pm4.release_mem(AT, 5, actions=("tc_wc", "tc_nc"), interrupt=pm4.ReleaseInterrupt.AFTER_WRITE),
+        pm4.release_mem(AT, 5, actions=("tc_wc", "tc_nc"), interrupt=pm4_fields.ReleaseInterrupt.AFTER_WRITE),
         {
             "bitfields2.event_type": 0x14, "bitfields2.event_index": 5, "bitfields2.tc_wc_action_ena": 1,
             "bitfields2.tc_nc_action_ena": 1, "bitfields2.tc_action_ena": 0, "bitfields3.int_sel": 2,
@@ -400,7 +410,7 @@ def test_pm4_packet_laid_over_amds_structure_reads_the_same(name: str) -> None:
 REFUSED: list[tuple[Callable[[], object], str, str]] = [
     (lambda: pm4.nop(0), "dwords in 1..0x4000", "dwords=0x0"),
     (lambda: pm4.nop(0x4001), "dwords in 1..0x4000", "dwords=0x4001"),
-    (lambda: pm4.header(0x10, 0), "payload dwords in 1..0x3fff", "payload dwords=0x0"),
+    (lambda: pm4_fields.header(0x10, 0), "payload dwords in 1..0x3fff", "payload dwords=0x0"),
     (lambda: pm4.acquire_mem("l9"), "actions out of tc_nc tc_wc", "l9"),
     (lambda: pm4.acquire_mem(base=256), "a size with the base", "base=0x100 size_bytes=0"),
     (lambda: pm4.acquire_mem(base=1, size_bytes=256), "base aligned to 256 bytes", "base=0x1"),
@@ -483,7 +493,7 @@ def test_pm4_register_out_of_range_says_which_packet_takes_it() -> None:
 
 # --- a launch over all XCCs -------------------------------------------------------------------------------------------
 
-KERNEL = pm4.Kernel(
+KERNEL = pm4_dispatch.Kernel(
     program_va=0x7F12_3456_7800,
     rsrc1=0x11,
     rsrc2=0x22,
@@ -497,10 +507,10 @@ KERNEL = pm4.Kernel(
 
 
 def launched(
-    count: int = 8, kernel: pm4.Kernel = KERNEL, *, interrupt: bool = False, sequence: int = 77
+    count: int = 8, kernel: pm4_dispatch.Kernel = KERNEL, *, interrupt: bool = False, sequence: int = 77
 ) -> list[Decoded]:
-    template = pm4.DispatchTemplate(kernel, fence_va=0x10000, xcc_count=count, interrupt=interrupt)
-    return list(pm4.decode_stream(template.launch(0x1_0000_0020, 3, 4, 5, sequence)))
+    template = pm4_dispatch.DispatchTemplate(kernel, fence_va=0x10000, xcc_count=count, interrupt=interrupt)
+    return list(pm4_decode.decode_stream(template.launch(0x1_0000_0020, 3, 4, 5, sequence)))
 
 
 def registers_set(stream: list[Decoded]) -> dict[str, list[int]]:
@@ -516,6 +526,7 @@ def registers_set(stream: list[Decoded]) -> dict[str, list[int]]:
 def test_launch_sets_every_register_of_the_kernel() -> None:
     assert registers_set(launched()) == {
         "COMPUTE_START_X": [0, 0, 0, 256, 2, 1],
+        "COMPUTE_RESTART_X": [0, 0, 0],
         "COMPUTE_PGM_LO": [0x1234_5678, 0x7F],
         "COMPUTE_PGM_RSRC1": [0x11, 0x22],
         "COMPUTE_PGM_RSRC3": [0x33],
@@ -534,9 +545,9 @@ def test_launch_registers_that_are_written_together_are_neighbours() -> None:
         (Gc.COMPUTE_DISPATCH_SCRATCH_BASE_LO, Gc.COMPUTE_DISPATCH_SCRATCH_BASE_HI, 1),
     ]
     for first, other, apart in numbers:
-        assert pm4.xcc_register(other) - pm4.xcc_register(first) == apart  # type: ignore[arg-type]
-    assert pm4.xcc_register(Gc.COMPUTE_PGM_LO) == 0x2E0C
-    assert pm4.xcc_register(Gc.SCRATCH_REG0) == 0xC040
+        assert pm4_fields.xcc_register(other) - pm4_fields.xcc_register(first) == apart  # type: ignore[arg-type]
+    assert pm4_fields.xcc_register(Gc.COMPUTE_PGM_LO) == 0x2E0C
+    assert pm4_fields.xcc_register(Gc.SCRATCH_REG0) == 0xC040
 
 
 def test_launch_on_eight_xccs_fences_waits_and_signals_once() -> None:
@@ -558,8 +569,8 @@ def test_launch_on_eight_xccs_fences_waits_and_signals_once() -> None:
 
 def test_launch_on_one_xcc_needs_neither_predication_nor_waits() -> None:
     texts = [packet.text.split()[0] for packet in launched(1)]
-    assert texts == ["ACQUIRE_MEM"] + ["SET_SH_REG"] * 7 + ["DISPATCH_DIRECT", "RELEASE_MEM"]
-    template = pm4.DispatchTemplate(KERNEL, fence_va=0x10000, xcc_count=1)
+    assert texts == ["ACQUIRE_MEM"] + ["SET_SH_REG"] * 8 + ["DISPATCH_DIRECT", "RELEASE_MEM"]
+    template = pm4_dispatch.DispatchTemplate(KERNEL, fence_va=0x10000, xcc_count=1)
     assert template.done_va == 0x10040
     assert f"address={template.done_va:#x} value=0x4d" in launched(1)[-1].text
 
@@ -579,7 +590,7 @@ def test_launch_gives_each_xcc_its_own_scratch() -> None:
 
 
 def test_launch_again_changes_only_the_four_things_that_may_change() -> None:
-    template = pm4.DispatchTemplate(KERNEL, fence_va=0x10000)
+    template = pm4_dispatch.DispatchTemplate(KERNEL, fence_va=0x10000)
     first = words(template.launch(0x1000, 1, 1, 1, 1))
     assert words(template.launch(0x1000, 1, 1, 1, 1)) == first
     other = words(template.launch(0xFFF0_0000_1000, 7, 8, 9, 0xFFFF_FFFF))
@@ -597,7 +608,7 @@ def test_launch_again_changes_only_the_four_things_that_may_change() -> None:
 def test_launch_patched_equals_a_stream_put_together_anew(
     count: int, kernarg: int, grid: tuple[int, int, int], sequence: int
 ) -> None:
-    template = pm4.DispatchTemplate(KERNEL, fence_va=0x10000, xcc_count=count)
+    template = pm4_dispatch.DispatchTemplate(KERNEL, fence_va=0x10000, xcc_count=count)
     template.launch(0, 9, 9, 9, 9)
     patched = bytes(template.launch(16 * kernarg, *grid, sequence))
     slots = [0x10000 + 64 * xcc for xcc in range(count)] if count > 1 else []
@@ -624,7 +635,7 @@ def test_launch_patched_equals_a_stream_put_together_anew(
     ],
 )
 def test_launch_given_what_does_not_fit_names_it(arguments: tuple[int, ...], expected: str, seen: str) -> None:
-    template = pm4.DispatchTemplate(KERNEL, fence_va=0x10000)
+    template = pm4_dispatch.DispatchTemplate(KERNEL, fence_va=0x10000)
     with pytest.raises(UsageError) as caught:
         template.launch(*arguments)
     assert caught.value.doing == "building PM4 launch"
@@ -633,8 +644,8 @@ def test_launch_given_what_does_not_fit_names_it(arguments: tuple[int, ...], exp
 
 
 def test_launch_with_a_sign_extended_kernarg_address_is_taken() -> None:
-    template = pm4.DispatchTemplate(KERNEL, fence_va=0x10000)
-    stream = list(pm4.decode_stream(template.launch(0xFFFF_8000_0000_0010, 1, 1, 1, 1)))
+    template = pm4_dispatch.DispatchTemplate(KERNEL, fence_va=0x10000)
+    stream = list(pm4_decode.decode_stream(template.launch(0xFFFF_8000_0000_0010, 1, 1, 1, 1)))
     assert registers_set(stream)["COMPUTE_USER_DATA_0"][2:4] == [0x10, 0xFFFF_8000]
 
 
@@ -659,7 +670,7 @@ def test_launch_with_a_sign_extended_kernarg_address_is_taken() -> None:
 )
 def test_template_of_a_kernel_that_cannot_run_is_refused(changes: dict[str, Any], expected: str) -> None:
     with pytest.raises(UsageError) as caught:
-        pm4.DispatchTemplate(dataclasses.replace(KERNEL, **changes), fence_va=0x10000)
+        pm4_dispatch.DispatchTemplate(dataclasses.replace(KERNEL, **changes), fence_va=0x10000)
     assert caught.value.expected.startswith(expected)
 
 
@@ -669,7 +680,7 @@ def test_template_of_a_kernel_that_cannot_run_is_refused(changes: dict[str, Any]
 )
 def test_template_with_a_bad_fence_or_count_is_refused(fence: int, count: int, expected: str) -> None:
     with pytest.raises(UsageError, match=expected.replace(".", r"\.")):
-        pm4.DispatchTemplate(KERNEL, fence_va=fence, xcc_count=count)
+        pm4_dispatch.DispatchTemplate(KERNEL, fence_va=fence, xcc_count=count)
 
 
 # --- reading back -----------------------------------------------------------------------------------------------------
@@ -753,30 +764,30 @@ TEXTS: list[tuple[bytes | list[int], str]] = [
 
 @pytest.mark.parametrize(("packet", "text"), TEXTS, ids=[text[:40] for _, text in TEXTS])
 def test_pm4_decode_reads_name_and_fields(packet: bytes | list[int], text: str) -> None:
-    assert pm4.decode(packet) == text
+    assert pm4_decode.decode(packet) == text
 
 
 def test_pm4_stream_of_all_packets_is_read_packet_by_packet() -> None:
     parts = [row[1] for row in LITERAL if row[0] != "only on"]
-    found = list(pm4.decode_stream(b"".join(parts)))
+    found = list(pm4_decode.decode_stream(b"".join(parts)))
     assert [packet.dwords for packet in found] == [len(part) // 4 for part in parts]
-    assert [packet.text for packet in found] == [pm4.decode(part) for part in parts]
+    assert [packet.text for packet in found] == [pm4_decode.decode(part) for part in parts]
 
 
 def test_pm4_decode_of_a_long_write_shows_a_part() -> None:
-    text = pm4.decode(pm4.write_data(0, list(range(1000))))
+    text = pm4_decode.decode(pm4.write_data(0, list(range(1000))))
     assert text.endswith("00000006 00000007 (+992 more)")
 
 
 def test_pm4_stream_starts_where_it_is_told_and_stops_at_its_limit() -> None:
     data = pm4.nop(3) + pm4.event_write() + pm4.nop()
-    assert list(pm4.decode_stream(data, 3, 1)) == [Decoded(3, 2, "EVENT_WRITE event=CS_PARTIAL_FLUSH index=4")]
+    assert list(pm4_decode.decode_stream(data, 3, 1)) == [Decoded(3, 2, "EVENT_WRITE event=CS_PARTIAL_FLUSH index=4")]
 
 
 @settings(max_examples=300)
 @given(st.lists(st.integers(-(1 << 70), 1 << 70), max_size=80), st.integers(-5, 90))
 def test_pm4_stream_of_garbage_moves_on_and_ends(garbage: list[int], start: int) -> None:
-    found = list(pm4.decode_stream(garbage, start))
+    found = list(pm4_decode.decode_stream(garbage, start))
     assert all(packet.text and "\n" not in packet.text and len(packet.text) < 500 for packet in found)
     places = [packet.at for packet in found]
     assert places == sorted(set(places))
@@ -787,7 +798,7 @@ def test_pm4_stream_of_garbage_moves_on_and_ends(garbage: list[int], start: int)
 def test_pm4_decode_of_every_opcode_with_any_words_never_raises(
     op: int, count: int, rest: list[int], kind: int
 ) -> None:
-    assert pm4.decode([kind << 30 | count << 16 | op << 8, *rest])
+    assert pm4_decode.decode([kind << 30 | count << 16 | op << 8, *rest])
 
 
 @given(dword_addresses, dwords32, dwords32, st.sampled_from(Function), st.integers(0, 0xFFFF))
@@ -795,7 +806,7 @@ def test_pm4_wait_read_back_gives_what_was_built(
     at: int, reference: int, mask: int, function: Function, interval: int
 ) -> None:
     built = pm4.wait_memory(at, reference, mask, function, interval=interval)
-    assert pm4.WAIT_MEMORY.values(built) == {
+    assert pm4_fields.WAIT_MEMORY.values(built) == {
         "function": function, "operation": 0, "engine": 0, "address": at, "reference": reference, "mask": mask,
         "interval": interval,
     }  # fmt: skip
@@ -809,7 +820,7 @@ def test_pm4_map_queues_read_back_gives_what_was_built(
     doorbell: int, mqd: int, wptr: int, me: int, pipe: int, queue: int, vmid: int
 ) -> None:
     wptr &= ~7
-    values = pm4.MAP_QUEUES.values(pm4.map_queues(doorbell, mqd, wptr, me=me, pipe=pipe, queue=queue, vmid=vmid))
+    values = pm4_fields.MAP_QUEUES.values(pm4.map_queues(doorbell, mqd, wptr, me=me, pipe=pipe, queue=queue, vmid=vmid))
     assert values == {
         "doorbell": doorbell, "engine": 0, "extended_engine": 0, "me": me - 1, "pipe": pipe, "queue": queue, "vmid": vmid,
         "queue_sel": 0, "queue_type": 0, "alloc_format": 0, "queues": 1, "check_disable": 0, "mqd": mqd, "wptr": wptr,
@@ -821,5 +832,5 @@ def test_pm4_set_sh_reg_read_back_gives_what_was_built(register: int, values: li
     if register + len(values) > 0x3000:
         return
     built = pm4.set_sh_reg(register, values)
-    assert pm4.SET_SH_REG.values(built) == {"offset": register - 0x2C00}
+    assert pm4_fields.SET_SH_REG.values(built) == {"offset": register - 0x2C00}
     assert words(built)[2:] == values

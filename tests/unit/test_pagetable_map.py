@@ -559,3 +559,24 @@ def test_physical_base_that_no_entry_can_hold_is_refused(base: int) -> None:
     with pytest.raises(BadAddress, match=r"setting up page tables failed\n  expected  a physical base"):
         PageTables(SparseVram(VRAM), vram, lambda ranges: None, physical_base=base)
     assert vram.live == ()
+
+
+def test_new_mappings_alone_need_no_invalidation(bench: Bench) -> None:
+    seen: list[bool] = []
+    bench.tables._flush = lambda ranges: seen.append(bench.tables.needs_invalidate)
+    bench.tables.map(VA, [(0, LARGE)], LOCAL)
+    bench.tables.map(VA + GIB, [(0, PAGE)], LOCAL)
+    assert seen == [False, False]
+
+
+def test_an_entry_that_was_valid_needs_an_invalidation_until_one_succeeds(bench: Bench) -> None:
+    bench.tables.map(VA, [(0, LARGE)], LOCAL)
+    bench.fail = RuntimeError("flush")
+    with pytest.raises(RuntimeError):
+        bench.tables.unmap(VA, PAGE)
+    bench.fail = None
+    seen: list[bool] = []
+    bench.tables._flush = lambda ranges: seen.append(bench.tables.needs_invalidate)
+    bench.tables.map(VA + GIB, [(0, PAGE)], LOCAL)  # its flush is the one that was missing
+    bench.tables.map(VA + 2 * GIB, [(0, PAGE)], LOCAL)
+    assert seen == [True, False]
