@@ -1,10 +1,13 @@
-"""The public Python API: reach GPUs by address, list them, probe them.
+"""The public Python API: reach GPUs by address, list them, probe them, open them, test them.
 
     import gpumend
 
     for gpu in gpumend.list_gpus(["model:mi350x*8"]):
         print(gpu.index, gpu.bdf, gpu.part)
     reports = gpumend.probe(["model:mi350x*8?fault=mec-hang@2"])
+    with gpumend.open("model:mi350x") as gpu:
+        one, two = gpu.alloc(4096), gpu.alloc(4096)
+        gpu.copy(two, one)
 
 Addresses and selection: DESIGN section 4 and README. `python -m gpumend` is the command line."""
 
@@ -13,13 +16,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from base.clock import Clock, Outcome, RealClock, VirtualClock
-from base.errors import GpumendError, InvalidData, NotPermitted, Unavailable, Undecided, UsageError
+from base.errors import GpumendError as GpumendError  # for those who catch it
+from base.errors import InvalidData, NotPermitted, Unavailable, Undecided, UsageError
 from base.findings import Finding, ProbeReport, Severity, graver
 from base.version import VERSION
 from pcibus.transport import Can, FunctionInfo, Transport
@@ -29,8 +34,18 @@ if TYPE_CHECKING:
     from amdriver.discovery_diff import Difference
     from amdriver.discovery_locate import Located
     from amdriver.ip_map import IpInstance, IpMap
+    from amdriver.opengpu import OpenGpu as OpenGpu
+    from amdriver.opening import OpenHive as OpenHive
     from amdriver.parts import Part
     from amdriver.regs import Reading
+    from amdriver.selftest_report import SelftestProgress as SelftestProgress
+    from amdriver.selftest_report import SelftestReport as SelftestReport
+    from amdriver.trace_compare import BlockCount as BlockCount  # for commands/ too
+    from amdriver.trace_compare import Comparison as Comparison
+    from amdriver.trace_compare import Folded as Folded
+    from amdriver.trace_compare import TraceRow as TraceRow
+    from amdriver.trace_compare import TraceSeen as TraceSeen
+    from amdriver.trace_events import DecodedTrace as DecodedTrace
     from firmware.model import FirmwareFile
     from firmware.verify import VerifyReport
     from gpumodel.remote_pci import RemoteServer
@@ -685,6 +700,169 @@ def register_tables() -> tuple[str, list[str]]:
     return source(), [f"{info.name}: {info.note}" for info in headers() if not info.registers]
 
 
+def read_trace(path: Path, *, discovery: Path | None = None, gpu: Gpu | None = None) -> DecodedTrace:
+    """Decode a trace of register accesses: a recording of ours, or lines `R|W|D offset value [xN] ; name`; gzip or plain.
+
+    Bases come from the table in the file `discovery`, else from `gpu`, else from the trace itself, else they are assumed.
+    Raises InvalidData (no trace, or the table is another GPU's), Undecided (a table that cannot be trusted), and what
+    opening a file can raise; lines that cannot be read are in the answer's `damage`."""
+    from amdriver.trace_events import read_trace as read
+
+    if discovery is not None:
+        return read(path, discovery_file(discovery).require_ip_map(), f"the discovery table {discovery}")
+    if gpu is not None:
+        return read(path, read_discovery(gpu).require_ip_map(), f"the discovery table of {gpu_name(gpu)}")
+    return read(path)
+
+
+def count_trace(trace: DecodedTrace) -> list[BlockCount]:
+    """How often the trace reads and writes each block, and how many registers of it."""
+    from amdriver.trace_compare import count_blocks
+
+    return count_blocks(trace.events)
+
+
+def fold_trace(trace: DecodedTrace, *, blocks: Sequence[str] = (), writes_only: bool = False) -> list[Folded]:
+    """The trace with repeats folded, narrowed to these blocks (and marks). UsageError for a block that it does not touch."""
+    from amdriver.trace_compare import fold
+
+    wanted = _blocks(blocks, {event.place.block for event in trace.events})
+    return list(
+        fold(
+            [
+                event
+                for event in trace.events
+                if event.place.block in wanted and not (writes_only and event.kind == "read")
+            ]
+        )
+    )
+
+
+def _blocks(asked: Sequence[str], there: set[str]) -> set[str]:
+    """The block names that are meant; everything that is there when none is asked for. Marks always stay."""
+    from amdriver.trace_names import ALIASES
+
+    if not asked:
+        return there
+    wanted = {ALIASES.get(name.upper(), name.upper()) for entry in asked for name in entry.split(",") if name}
+    upper = {name.upper(): name for name in there}
+    missing = sorted(wanted - upper.keys())
+    if missing or not wanted:
+        raise UsageError(
+            f"narrowing to block {', '.join(missing) or repr(',')}",
+            expected=f"one of {', '.join(sorted(there - {'MARK'}))}",
+            seen="no access to it",
+        )
+    return {upper[name] for name in wanted} | {"MARK"}
+
+
+def diff_traces(
+    a: DecodedTrace, b: DecodedTrace, *, blocks: Sequence[str] = (), order: bool = False, reads: bool = False
+) -> Comparison:
+    """Compare what two traces wrote, register by register (trace_compare.py). Undecided when they have none in common."""
+    from amdriver.trace_compare import compare
+
+    wanted = _blocks(blocks, {event.place.block for event in (*a.events, *b.events)})
+    answer = compare(
+        *([event for event in item.events if event.place.block in wanted] for item in (a, b)), order=order, reads=reads
+    )
+    if answer.common:
+        return answer
+    raise Undecided(
+        f"comparing {a.path} with {b.path}",
+        expected="a register that both of them write",
+        seen=f"none: {len(answer.rows)} registers are written by one of them only",
+        where=f"{a.path}, {b.path}",
+        next_step="gpumend trace show FILE; give the bases with --discovery FILE",
+    )
+
+
+def alike_rows(rows: Sequence[TraceRow]) -> list[list[TraceRow]]:
+    """Rows of a comparison in groups that differ in numbers of the register's name only."""
+    from amdriver.trace_compare import alike
+
+    return alike(rows)
+
+
+RECORDED_BLOCK_BYTES = 16 << 10  # a discovery table is kept, firmware stays a checksum
+
+
+def record_trace(gpu: Gpu, path: Path, *, firmware: str | None = None, dry_run: bool = False) -> dict[str, Any]:
+    """Boot a GPU through our driver, write down every access of the boot to a new file, close the GPU again.
+
+    A name that ends in .gz is packed. Returns `path`, `status`, `start_state`, `steps`, `accesses`, `seconds` (of the
+    GPU's clock), after reading the file back. When the boot fails its error is raised and the trace up to there stays.
+    Raises Refused (the file is there already; what `Device.open` refuses), Unavailable (firmware), Undecided (the file is
+    not whole)."""
+    from firmware.store import search_dirs
+    from pcibus.tracesink import check_new
+
+    check_new(path)
+    _require_firmware(gpu, firmware)
+    answer: dict[str, Any] = {"path": str(path), "status": "would be recorded"}
+    answer |= dict.fromkeys(("start_state", "steps", "accesses", "seconds"))
+    if dry_run:
+        return answer
+    started = gpu.clock.now()
+    start_state, steps = _record_boot(gpu, path, search_dirs(firmware))
+    seconds = gpu.clock.now() - started
+    trace = read_trace(path)
+    accesses = sum(event.times for event in trace.events if event.kind != "mark") + trace.index_accesses
+    if not trace.whole or not accesses:
+        raise Undecided(
+            f"recording {gpu_name(gpu)}",
+            expected="a trace that reads back whole",
+            seen="it was cut off at the recorder's limit" if trace.cut else f"{len(trace.damage)} damaged lines",
+            where=str(path),
+        )
+    answer |= {"status": "recorded, read back", "start_state": start_state, "steps": steps}
+    return answer | {"accesses": accesses, "seconds": seconds}
+
+
+def _record_boot(gpu: Gpu, path: Path, firmware_dirs: list[Path]) -> tuple[str, list[str]]:
+    """Boot through a recording transport: how the GPU was found, and the steps. The close is not recorded."""
+    from amdriver.device import Device
+    from pcibus.trace import Trace
+    from pcibus.tracesink import TraceSink
+
+    steps: list[str] = []
+    sink = TraceSink(path)
+    trace = Trace(gpu.transport, sink, gpu.clock, block_limit_bytes=RECORDED_BLOCK_BYTES)
+
+    def begin(step: str) -> None:
+        steps.append(step)
+        trace.mark(step)
+
+    try:
+        with Device.open(trace, gpu.clock, firmware_dirs=firmware_dirs, on_step=begin) as device:
+            start_state = str(device.start_state)
+            trace.stop()
+    except GpumendError as error:
+        so_far = f"gpumend trace show {path}"
+        error.next_step = f"{error.next_step}; what was done: {so_far}" if error.next_step else so_far
+        with suppress(GpumendError):
+            sink.finish()
+        raise
+    except BaseException:
+        with suppress(GpumendError):
+            sink.finish()
+        raise
+    sink.finish()
+    return start_state, steps
+
+
+def _require_firmware(gpu: Gpu, folder: str | None) -> None:
+    """Unavailable, naming the files and how to get them, when the GPU's part needs some that are not there."""
+    rows = [row for row in firmware_needed(gpu.part.name, folder) if row["required"] and row["path"] is None]
+    if rows:
+        raise Unavailable(
+            f"looking for the firmware of {gpu_name(gpu)}",
+            expected="every file that its driver loads",
+            seen=f"missing: {', '.join(row['file'] for row in rows)}",
+            next_step=rows[0]["next"],
+        )
+
+
 def model_parts() -> list[dict[str, Any]]:
     """The parts that can be modelled: part, product, id, vram_gib, xcc, compute_units, sdma, address to try."""
     from gpumodel import parts
@@ -705,7 +883,8 @@ def model_parts() -> list[dict[str, Any]]:
 
 
 def model_faults() -> list[dict[str, Any]]:
-    """The faults that a model can be given: name, argument, summary, symptom, source, cured_by ([]: nothing does)."""
+    """The faults that a model can be given: name, argument, summary, effect, symptom, cured_by ([]: nothing does),
+    shows_at ("look": without touching it; "bring-up": only when a driver starts the GPU)."""
     from gpumodel import faults
 
     return [
@@ -716,6 +895,7 @@ def model_faults() -> list[dict[str, Any]]:
             "summary": item.summary,
             "effect": item.effect,
             "symptom": item.symptom,
+            "shows_at": str(item.shows_at),
             "cured_by": [] if item.cured_by == "never" else item.cured_by.split(", "),
         }
         for item in faults()
@@ -733,6 +913,196 @@ def serve_model(endpoint: str, spec: str, *, allow_remote: bool = False) -> Remo
 
     host, port = parse_endpoint(endpoint)
     return RemoteServer(open_models(spec, REAL_CLOCK), host, port, allow_remote=allow_remote).open()
+
+
+def open(
+    address: str | None = None,
+    gpu: str | int | None = None,
+    *,
+    firmware: str | Path | None = None,
+    clock: Clock | None = None,
+) -> OpenGpu:
+    """Bring up one GPU with our own driver, to allocate, copy and fence on it; use it with `with`, or call `close`.
+
+    `address` as `--on` takes it (None: GPUMEND_ON, else this machine's PCI bus), `gpu` as `-g` where there are several.
+    What its VRAM held is lost. Raises UsageError (none or several fit), Unavailable (nothing there, or firmware missing:
+    named, with its package), Refused (a driver is bound, or a process holds it: named), WaitTimeout and others of
+    GpumendError when bring-up fails."""
+    from amdriver.opening import open_gpu
+
+    found = list_gpus([address] if address else (), () if gpu is None else [str(gpu)], clock=clock)
+    one = _only(found, address)
+    require_firmware([one], firmware)
+    return open_gpu(one.transport, one.clock, firmware_dirs=_firmware_dirs(firmware))
+
+
+def open_hive(
+    address: str | Sequence[str] | None = None,
+    gpus: Sequence[str | int] = (),
+    *,
+    firmware: str | Path | None = None,
+    clock: Clock | None = None,
+) -> OpenHive:
+    """Bring up several GPUs side by side (all at `address`, or those that `gpus` names): a sequence of what `open` returns.
+
+    `hive[0].map_peer(buffer)` gives GPU 0 an address of a buffer of another. When one cannot be brought up, the others are
+    closed again and its error is raised, as `open` does."""
+    from amdriver.opening import Target, open_gpus
+
+    addresses = [address] if isinstance(address, str) else list(address or ())
+    found = list_gpus(addresses, [str(gpu) for gpu in gpus], clock=clock)
+    if not found:
+        raise _nothing(addresses)
+    require_firmware(found, firmware)
+    return open_gpus([Target(one.transport, one.clock) for one in found], firmware_dirs=_firmware_dirs(firmware))
+
+
+def _only(found: list[Gpu], address: str | None) -> Gpu:
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise _nothing([address] if address else [])
+    raise UsageError(
+        "opening a GPU",
+        expected="exactly one",
+        seen=f"{len(found)}: {', '.join(f'{one.index} ({one.bdf})' for one in found)}",
+        next_step="say which: gpumend.open(address, gpu=0); or all of them: gpumend.open_hive(address)",
+    )
+
+
+def _nothing(addresses: Sequence[str]) -> Unavailable:
+    return Unavailable(
+        "looking for a supported GPU",
+        expected="an AMD Instinct of the MI300 or MI350 family (PCI vendor 1002)",
+        seen="none",
+        where=", ".join(addresses) or str(SYS_ROOT / "bus/pci/devices"),
+        next_step="to try it without a GPU: gpumend.open('model:mi350x')",
+        verb="found nothing",
+    )
+
+
+def _firmware_dirs(firmware: str | Path | None) -> list[Path]:
+    from firmware.store import search_dirs
+
+    return search_dirs(None if firmware is None else str(firmware))
+
+
+def require_firmware(found: Sequence[Gpu], firmware: str | Path | None = None) -> None:
+    """Unavailable, naming every file that these GPUs cannot be brought up without and the package that has them.
+
+    Video firmware is not asked for: the driver does not start video engines."""
+    from firmware.needed import PACKAGES
+    from firmware.store import HOW_TO_GET
+
+    folder = None if firmware is None else str(firmware)
+    parts = sorted({gpu.part.name.lower() for gpu in found if not (gpu.part.is_vf or gpu.part.is_apu)})
+    rows = [row for part in parts for row in firmware_needed(part, folder)]
+    wanted = [row for row in rows if row["required"] and not row["guest"] and row["kind"] != "vcn"]
+    missing = dict.fromkeys(row["file"] for row in wanted if row["path"] is None)
+    if missing:
+        raise Unavailable(
+            f"looking for the firmware of {', '.join(parts)}",
+            expected=", ".join(missing),
+            seen="missing",
+            where=", ".join(map(str, _firmware_dirs(firmware))),
+            next_step=f"{HOW_TO_GET}; the package is {PACKAGES}",
+        )
+
+
+def selftest(
+    on: Sequence[str] = (),
+    gpus: Sequence[str] = (),
+    *,
+    level: str = "quick",
+    firmware: str | Path | None = None,
+    clock: Clock | None = None,
+) -> list[SelftestReport]:
+    """Bring up every selected GPU and test it: memory, every engine, every XCC, clocks, interrupts, peers; verified twice.
+
+    What their VRAM held is lost. A GPU that fails or cannot be opened is a report, not an exception. Raises UsageError, and
+    Unavailable when nothing is there or firmware is missing."""
+    return selftest_gpus(list_gpus(on, gpus, clock=clock), level=level, firmware=firmware)
+
+
+def selftest_gpus(
+    found: Sequence[Gpu],
+    *,
+    level: str = "quick",
+    engines: Sequence[int] | None = None,
+    skip: Sequence[str] = (),
+    seed: int = 1,
+    firmware: str | Path | None = None,
+    progress: Callable[[SelftestProgress], None] | None = None,
+) -> list[SelftestReport]:
+    """The same for GPUs that `list_gpus` found. `engines`: only these SDMA engines; `skip`: names of checks to leave out."""
+    from amdriver.opening import open_gpu
+    from amdriver.selftest import run
+    from amdriver.selftest_report import level_of
+    from amdriver.selftest_subject import Subject
+
+    amount = level_of(level, _memory_limit(found))
+    require_firmware(found, firmware)
+    folders = _firmware_dirs(firmware)
+    reports: dict[int, SelftestReport] = {}
+    for clock in {id(gpu.clock): gpu.clock for gpu in found}.values():
+        subjects = [
+            Subject(
+                gpu.index,
+                gpu.bdf,
+                gpu.part.name,
+                gpu.part.arch,
+                partial(open_gpu, gpu.transport, gpu.clock, firmware_dirs=folders),
+            )
+            for gpu in found
+            if gpu.clock is clock
+        ]
+        for report in run(subjects, amount, clock, skip=skip, engines=engines, seed=seed, progress=progress):
+            reports[report.index] = report
+    return [reports[gpu.index] for gpu in found]
+
+
+def plan_selftest(
+    found: Sequence[Gpu],
+    *,
+    level: str = "quick",
+    engines: Sequence[int] | None = None,
+    skip: Sequence[str] = (),
+    firmware: str | Path | None = None,
+) -> list[dict[str, Any]]:
+    """What `selftest_gpus` would do to each GPU: `status`, `steps` in words, `error` (why it would be refused, or None).
+
+    Writes nothing. Raises UsageError, and Unavailable when firmware is missing."""
+    from amdriver.opening import check_free
+    from amdriver.selftest_report import level_of, plan_lines
+
+    amount = level_of(level, _memory_limit(found))
+    require_firmware(found, firmware)
+    plans: list[dict[str, Any]] = []
+    for gpu, table in zip(found, read_discoveries(found), strict=True):
+        error: GpumendError | None = None
+        try:
+            check_free(gpu.transport)
+            table.require_ip_map()
+        except GpumendError as refusal:
+            error = refusal
+        ip_map = table.validation.ip_map if table.validation else None
+        counts = (len(ip_map.active("SDMA0")), len(ip_map.active("GC"))) if ip_map else (0, 0)
+        steps = plan_lines(amount, *counts, peers=len(found) - 1, only=engines, skip=skip) if error is None else []
+        plans.append({"status": "would be tested" if error is None else error.verb, "steps": steps, "error": error})
+    return plans
+
+
+def _memory_limit(found: Sequence[Gpu]) -> int | None:
+    """Bytes that one buffer of a self-test may have: a model's VRAM is memory of this machine, and so are its copies."""
+    modelled = sum(Can.HOST not in gpu.transport.can for gpu in found)
+    if not modelled:
+        return None
+    try:
+        text = (PROC_ROOT / "meminfo").read_text()
+        free = next(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        free = 2 << 30
+    return free // (8 * modelled)
 
 
 def _on_host(gpu: Gpu, doing: str) -> None:

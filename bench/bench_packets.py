@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from amdriver import aql, packets, pm4, sdma_packets
+from amdriver import aql, packets, pm4_decode, pm4_dispatch, sdma_packets
 from bench import peer as tinygrad
 from bench.harness import Row, compare
 
 COPIES = 4096
 DST, SRC, SIZE = 0x80_0000_0000, 0x90_0000_0000, 0x1_0000
-KERNEL = pm4.Kernel(program_va=0x7F00_0000_1000, rsrc1=0x00AF_0000, rsrc2=0x90)
+KERNEL = pm4_dispatch.Kernel(program_va=0x7F00_0000_1000, rsrc1=0x00AF_0000, rsrc2=0x90)
 
 
 def _beside(row: Row, ours: Callable[[], object], theirs: str, ours_makes: int = 1) -> Row:
@@ -70,7 +70,7 @@ def batch_row() -> Row:
 
 def pm4_row() -> Row:
     """Patch and copy into a ring, on both sides; the floor patches four places and checks nothing."""
-    template = pm4.DispatchTemplate(KERNEL, fence_va=0x10_0000, xcc_count=8)
+    template = pm4_dispatch.DispatchTemplate(KERNEL, fence_va=0x10_0000, xcc_count=8)
     ring = memoryview(bytearray(1 << 16))
     ready = bytearray(template.launch(0x20_0000, 1, 1, 1, 1))
     size = len(ready)
@@ -137,13 +137,15 @@ def ring_row() -> Row:
 
 
 def decode_row() -> Row:
-    template = pm4.DispatchTemplate(KERNEL, fence_va=0x10_0000, xcc_count=8)
+    template = pm4_dispatch.DispatchTemplate(KERNEL, fence_va=0x10_0000, xcc_count=8)
     stream = bytes(template.launch(0x20_0000, 1, 1, 1, 1))
 
     def floor() -> None:
         struct.unpack(f"<{len(stream) // 4}I", stream)
 
-    return compare("decode that stream (a wait's report)", lambda: list(pm4.decode_stream(stream)), floor, goal="-")
+    return compare(
+        "decode that stream (a wait's report)", lambda: list(pm4_decode.decode_stream(stream)), floor, goal="-"
+    )
 
 
 def rows() -> list[Row]:

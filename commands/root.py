@@ -23,6 +23,8 @@ COMMANDS = {
     "firmware": ("commands.firmware", "firmware_group"),
     "ucode": ("commands.firmware", "firmware_group"),
     "regs": ("commands.regs", "regs_group"),
+    "trace": ("commands.trace", "trace_group"),
+    "selftest": ("commands.selftest", "selftest_command"),
     "model": ("commands.model", "model_group"),
     "bind": ("commands.binding", "bind_command"),
     "unbind": ("commands.binding", "unbind_command"),
