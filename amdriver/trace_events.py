@@ -25,6 +25,7 @@ from amdriver.trace_names import (
     assumed_map,
     bank_of,
     fixed_place,
+    names_of,
     place_of_name,
 )
 from base.errors import InvalidData, Unavailable
@@ -113,7 +114,7 @@ def read_trace(path: Path, ip_map: IpMap | None = None, source: str = "") -> Dec
     if ip_map is None:
         ip_map, source = assumed_map(), "assumed"
         remarks.append("bases are assumed: the trace holds no discovery table (--discovery FILE gives one)")
-    names = Names(ip_map, source)
+    names = names_of(ip_map.instances, source)
     wrong = 0 if trace.is_ours else _disagreements(path, names)
     if wrong:
         if source != "assumed":
@@ -124,7 +125,7 @@ def read_trace(path: Path, ip_map: IpMap | None = None, source: str = "") -> Dec
                 where=str(path),
                 next_step="gpumend discovery show FILE; without --discovery the trace's own table or names are used",
             )
-        names = Names(IpMap(()), "the trace's own names")
+        names = names_of((), "the trace's own names")
         remarks[:] = ["no bases: the trace's own names are used, what it does not name stays unnamed"]
     decoder = _Decoder(names)
     events = list(joined(decoder.events(trace)))

@@ -11,6 +11,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from amdriver.access import smn_base
@@ -58,6 +59,12 @@ class Place:
     instance: int | None
     register: str
     entry: Entry | None = None
+
+
+@lru_cache(maxsize=4)
+def names_of(instances: tuple[IpInstance, ...], source: str) -> Names:
+    """The names of a GPU with these instances. Half a second of work, so it is kept: two traces are mostly of one GPU."""
+    return Names(IpMap(instances), source)
 
 
 class Names:

@@ -109,7 +109,7 @@ class Sdma:
         for engine in self.engines:
             for name, value in values.items():
                 self._gpu.registers.set(f"SDMA[{engine.index}].{name}", value)
-            engine.rings[0].position = USED_POINTER
+            engine.first_position = USED_POINTER
 
     def works(self, engine: int) -> bool:
         """Whether it runs its firmware."""

@@ -212,11 +212,20 @@ class Engine:
         self._block, self.gpu, self.index = block, gpu, index
         self.aid = index // 4
         self.hub = f"MMHUB[{self.aid}]"
-        self.rings = [Ring(self, number) for number in range(len(RINGS))]
+        self._rings: list[Ring] = []
+        self.first_position = 0  # where the kernel's ring goes on, in bytes
         self.stopped = ""  # why, if for good
         self.at_work: Ring | None = None  # the ring whose packet takes time
         self._due = False
         self._life = 0  # counts resets: what was begun before one never ends
+
+    @property
+    def rings(self) -> list[Ring]:
+        """Made when first asked for: most engines of most models never work."""
+        if not self._rings:
+            self._rings = [Ring(self, number) for number in range(len(RINGS))]
+            self._rings[0].position = self.first_position
+        return self._rings
 
     @property
     def firmware(self) -> int:
@@ -228,7 +237,8 @@ class Engine:
         self.stopped = ""
         self.at_work = None
         self._due = False
-        self.rings = [Ring(self, number) for number in range(len(RINGS))]
+        self._rings = []
+        self.first_position = 0
 
     def wake(self, delay_s: float = 0.0) -> None:
         if self._due:
