@@ -21,6 +21,8 @@ class Recorder:
         self.name, self.can = inner.name, inner.can
         self.answers: list[Any] = []
         self.counts: Counter[tuple[str, int]] = Counter()
+        self.repeats = 0  # reads of the register that was read last: a poll that is not done yet
+        self._last = (-1, -1)
 
     def _keep(self, answer: Any) -> Any:
         self.answers.append(answer)
@@ -43,10 +45,13 @@ class Recorder:
 
     def read32(self, bar: int, offset: int) -> int:
         self.counts["read", bar] += 1
+        self.repeats += (bar, offset) == self._last
+        self._last = bar, offset
         return self._keep(self.inner.read32(bar, offset))  # type: ignore[no-any-return]
 
     def write32(self, bar: int, offset: int, value: int) -> None:
         self.counts["write", bar] += 1
+        self._last = (-1, -1)
         self.inner.write32(bar, offset, value)
 
     def read64(self, bar: int, offset: int) -> int:
