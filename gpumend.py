@@ -991,7 +991,6 @@ def require_firmware(found: Sequence[Gpu], firmware: str | Path | None = None) -
     """Unavailable, naming every file that these GPUs cannot be brought up without and the package that has them.
 
     Video firmware is not asked for: the driver does not start video engines."""
-    from firmware.needed import PACKAGES
     from firmware.store import HOW_TO_GET
 
     folder = None if firmware is None else str(firmware)
@@ -1005,7 +1004,7 @@ def require_firmware(found: Sequence[Gpu], firmware: str | Path | None = None) -
             expected=", ".join(missing),
             seen="missing",
             where=", ".join(map(str, _firmware_dirs(firmware))),
-            next_step=f"{HOW_TO_GET}; the package is {PACKAGES}",
+            next_step=HOW_TO_GET,
         )
 
 

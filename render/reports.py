@@ -12,6 +12,7 @@ from base.findings import Action, Finding, Health, ProbeReport, Severity, graver
 from render.text import Printer, Table, clean, style_of
 
 SCHEMA = 1
+LONG_TEXT = 200  # characters
 
 
 def document(command: str, **body: Any) -> str:
@@ -44,10 +45,19 @@ def error_body(error: GpumendError) -> dict[str, Any]:
 
 
 def error_lines(error: GpumendError) -> list[str]:
-    """An error for the eye: what we were doing, then expected / seen / where / next, each on one line whatever it holds."""
+    """An error for the eye: what we were doing, then expected / seen / where / next, each on one line whatever it holds,
+    but for long texts: those have a line for each part."""
     rows = (("expected", error.expected), ("seen", error.seen), ("where", error.where), ("next", error.next_step))
-    told = [f"  {label:<9} {clean(text)}" for label, text in rows if text]
+    told = [
+        f"  {label if first else '':<9} {clean(part)}" for label, text in rows if text for first, part in parts_of(text)
+    ]
     return [clean(f"{error.doing} {error.verb}".rstrip()), *told]
+
+
+def parts_of(text: str) -> list[tuple[bool, str]]:
+    """A long text, as a stuck engine gives, part by part as it was put together; (is it the first, part)."""
+    parts = text.split("; ") if len(text) > LONG_TEXT else [text]
+    return [(not number, part) for number, part in enumerate(parts)]
 
 
 def print_finding(printer: Printer, finding: Finding, indent: str = "  ") -> None:
@@ -58,8 +68,8 @@ def print_finding(printer: Printer, finding: Finding, indent: str = "  ") -> Non
     )
     rows = (("expected", finding.expected), ("seen", finding.seen), ("where", finding.where), ("next", finding.next))
     for label, text in rows:
-        if text:
-            printer.labelled(label, text, indent + "  ")
+        for first, part in parts_of(text) if text else ():
+            printer.labelled(label if first else "", part, indent + "  ")
 
 
 def print_findings(printer: Printer, findings: Sequence[Finding], indent: str = "  ") -> None:

@@ -162,3 +162,12 @@ def test_printer_terminal_table_is_never_folded_or_cut() -> None:
     Printer(out, console=console).table(Table(("bdf", "health", "note"), rows, states=frozenset({"health"})))
     plain = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
     assert plain.splitlines()[1:] == ["0000:c1:00.0  healthy  " + "y" * 60, "0000:c2:00.0  hung     z"]
+
+
+def test_long_text_gets_a_line_for_each_part_and_none_looks_like_another() -> None:
+    parts = [f"REGISTER_{number}=0x00000000 (FIELD=1)" for number in range(9)]
+    error = GpumendError("waiting", seen="; ".join(parts), where="BAR5")
+    lines = error_lines(error)
+    assert lines[1] == f"  seen      {parts[0]}"
+    assert lines[2:10] == [f"{'':12}{part}" for part in parts[1:]]
+    assert lines[10] == "  where     BAR5"
