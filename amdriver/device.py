@@ -78,6 +78,7 @@ _COMMAND: Final = 4  # config space: offset of the command register, and its bit
 _MEMORY: Final = 0x2
 _BUS_MASTER: Final = 0x4
 _INTX_OFF: Final = 0x400
+_RELOADS: Final = ((13, 0, 6), (13, 0, 14))  # psp_v13_0_is_reload_needed
 _KEEPERS: Final = frozenset(("vfio-pci", "pci-stub", "uio_pci_generic"))  # kernel drivers that leave the device alone
 
 
@@ -454,6 +455,7 @@ class Device:
     def _stop(self) -> None:
         """Whatever may still run, before the memory that it uses gets new contents."""
         self.ih.halt()
+        self.sdma.stop_left_rings()
         self.sdma.halt()
         if self._sos_alive:
             self.gfx.stop_left_queues()
@@ -490,7 +492,8 @@ class Device:
         running = self.psp.read_sos_version()
         if self._sos_alive and running != self.firmware.sos_version:
             told = f"the secure OS {running:#010x} runs, the file has {self.firmware.sos_version:#010x}"
-            self.notes.append(f"{told}: amdgpu would reset the GPU to load it")
+            resets = self.gpu.ip.version_of("MP0") in _RELOADS
+            self.notes.append(f"{told}: amdgpu would reset the GPU to load it" if resets else told)
         scratch = self._scratch
         if self.start_state is StartState.CLEAN and scratch.SCRATCH_REG5.read().value == self.firmware.crc:
             self.reused_firmware = bool(scratch.RLC_CNTL.read().RLC_ENABLE_F32)
@@ -522,7 +525,23 @@ class Device:
         if self._owned is None:
             return
         failed: list[GpumendError] = []
-        stages: list[Callable[[], object]] = [
+        try:
+            self._stop_all(failed)
+            if not failed:
+                _try(self._mark_clean, failed)
+            _try(self._restore_command if not failed else self._silence, failed)
+        except BaseException:  # an interrupt: what still runs must not reach memory that is given back now
+            _try(self._silence, failed)
+            raise
+        finally:
+            self._let_go(failed)
+        if failed:
+            failed[0].__dict__.setdefault("step", "close")
+            raise failed[0]
+
+    def _stop_all(self, failed: list[GpumendError]) -> None:
+        """Every block as the kernel leaves it; once the device is lost, the rest is left out."""
+        stages: tuple[Callable[[], object], ...] = (
             self.sdma.hw_fini,
             self.gfx.hw_fini,
             self.smu.hw_fini,
@@ -530,20 +549,17 @@ class Device:
             self.ih.hw_fini,
             self.gmc.hw_fini,
             self.nbio.hw_fini,
-        ]
+        )
+        for stage in stages:
+            if not any(isinstance(error, DeviceLost) for error in failed):
+                _try(stage, failed)
+
+    def _let_go(self, failed: list[GpumendError]) -> None:
+        """Memory, then the lock, whatever happens on the way."""
         try:
-            for stage in stages:
-                if not any(isinstance(error, DeviceLost) for error in failed):
-                    _try(stage, failed)
-            if not failed:
-                _try(self._mark_clean, failed)
-            _try(self._restore_command if not failed else self._silence, failed)
             _try(self._free, failed)
         finally:
             self._give_up()
-        if failed:
-            failed[0].__dict__.setdefault("step", "close")
-            raise failed[0]
 
     def _mark_clean(self) -> None:
         self.ih.leave_mark(MAGIC)
@@ -567,12 +583,13 @@ class Device:
                 _try(self.gmc.hw_fini, failed)
             else:
                 _try(self._restore_command, failed)
-            _try(self._free, failed)
         finally:
-            self._give_up()
+            self._let_go(failed)
 
     def _free(self) -> None:
         """Memory of the blocks, then of the users. Touches no register."""
+        if self._made:
+            self.gmc.abandon()  # where stopping it failed, freeing must not try to unmap
         for block in reversed(self._blocks):
             block.sw_fini()
         self._blocks.clear()

@@ -1,8 +1,9 @@
 """GFX 9.4.3, 9.4.4, 9.5.0: RLC, MEC, KIQ and compute queues of all XCCs that are there.
 
 Source: Linux v7.3 gfx_v9_4_3.c (init_golden_registers, xcc_constants_init, xcc_rlc_resume, xcc_cp_compute_enable,
-xcc_kiq_resume, xcc_fini), amdgpu_gfx.c (enable_kcq, disable_kcq), amdkfd/kfd_device_queue_manager_v9.c update_qpd_v9 (SH_MEM
-of a user's VMID), amdgpu_doorbell.h layout 1; amd-bringup.md section 9, amdgpu-on-model.md items 36-42, 48, 62, 64.
+xcc_kiq_resume, xcc_fini, kiq_reset_hw_queue), amdgpu_gfx.c (enable_kcq, disable_kcq), amdkfd/kfd_device_queue_manager_v9.c
+update_qpd_v9 (SH_MEM of a user's VMID), amdgpu_doorbell.h layout 1; amd-bringup.md section 9, amdgpu-on-model.md items 36-42,
+48, 62, 64.
 
 XCCs go side by side: a step is written to all of them, then waited for on all. Registers of which all fields are known are
 written without being read. Queues of users run in VMID 8 and are started by the KIQ's MAP_QUEUES.
@@ -13,8 +14,8 @@ get VMID 15, as in the kernel. The driver itself must have set the partition mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Literal, overload
 
 from amdriver import aql, mqd, pm4
@@ -25,7 +26,7 @@ from amdriver.pm4_fields import UnmapAction
 from amdriver.queue import AqlQueue, ComputeQueue
 from amdriver.ring import CONTROL_BYTES, Buffer, Memory, QueueStuck, VramBlock, check_ring_bytes
 from amdriver.signals import Signals
-from base.errors import GpumendError, Unavailable, UsageError
+from base.errors import GpumendError, Unavailable, UsageError, WaitTimeout
 from registers.amd.gc_9_4_3 import CP_MEC_CNTL_t, Gc, SH_MEM_BASES_t, SH_MEM_CONFIG_t
 
 if TYPE_CHECKING:
@@ -174,14 +175,16 @@ class Gfx:
         The waves of those queues are killed. Raises WaitTimeout when one does not go: then the GPU needs a reset."""
         found = []
         for xcc, gc in zip(self.xccs, self._gc, strict=True):
-            for slot in range(PIPES * QUEUES_PER_PIPE):
-                pipe, queue = slot % PIPES, slot // PIPES
-                with selected(gc, me=MEC_ME, pipe=pipe, queue=queue):
-                    if not gc.CP_HQD_ACTIVE.read().ACTIVE:
-                        continue
+            left = [slot for slot in range(PIPES * QUEUES_PER_PIPE) if _is_active(gc, slot)]
+            if not left:
+                continue
+            with self._safe_mode(gc):
+                for slot in left:
+                    pipe, queue = slot % PIPES, slot // PIPES
                     name = f"XCC {xcc} me {MEC_ME} pipe {pipe} queue {queue}"
                     found.append(name)
-                    self._dequeue_selected(gc, name)
+                    with selected(gc, me=MEC_ME, pipe=pipe, queue=queue):
+                        self._dequeue_selected(gc, name)
         return found
 
     # ---- queues
@@ -275,6 +278,21 @@ class Gfx:
         finally:
             for gc in self._gc:
                 gc.RLC_SAFE_MODE.write(CMD=1, MESSAGE=0)
+
+    @contextmanager
+    def _safe_mode(self, gc: Gc) -> Iterator[None]:
+        """For work on a GPU whose earlier driver may have left clock gating on, as the kernel does it: an RLC that does not
+        run is not asked, one that does not answer is given its time, and no more."""
+        if not gc.RLC_CNTL.read().RLC_ENABLE_F32:
+            yield
+            return
+        gc.RLC_SAFE_MODE.write(CMD=1, MESSAGE=1)
+        try:
+            with suppress(WaitTimeout):
+                self._wait_safe_mode(gc)
+            yield
+        finally:
+            gc.RLC_SAFE_MODE.write(CMD=1, MESSAGE=0)
 
     def _wait_safe_mode(self, gc: Gc) -> None:
         self.gpu.wait(
@@ -492,6 +510,12 @@ class Gfx:
             return shown, self._gc[positions[0]].CP_HQD_ACTIVE.where
 
         return ask
+
+
+def _is_active(gc: Gc, slot: int) -> bool:
+    """Whether a queue is mapped at this place of MEC 1."""
+    with selected(gc, me=MEC_ME, pipe=slot % PIPES, queue=slot // PIPES):
+        return bool(gc.CP_HQD_ACTIVE.read().ACTIVE)
 
 
 def _try(work: Callable[[], object], failed: list[GpumendError]) -> None:

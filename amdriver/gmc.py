@@ -175,6 +175,10 @@ class Gmc:
         for hub in self.hubs:
             hub.disable(CONTEXTS)
 
+    def abandon(self) -> None:
+        """From now on what is freed is given back at once and unmapped nowhere: the device is lost, or off. No register."""
+        self._state = _State.OFF
+
     def sw_fini(self) -> tuple[str, ...]:
         """After hw_fini, or when the device is lost: give everything back. Names what its owners had not freed.
 

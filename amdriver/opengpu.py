@@ -21,7 +21,7 @@ from amdriver import pm4, sdma_packets
 from amdriver.memory import BadAddress, BadAlignment, BadSize, Closed, DoubleFree, OutOfMemory
 from amdriver.pm4_fields import CopyFrom, CopyTo, ReleaseData
 from amdriver.selftest_subject import Fenced, Interrupt, fence_payload
-from base.errors import DeviceLost, GpumendError, UsageError
+from base.errors import DeviceLost, GpumendError, Undecided, UsageError, WaitTimeout
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -55,6 +55,8 @@ class GpuBuffer:
         self.gpu = gpu
         self.size = size
         self._buffer: Buffer | None = buffer
+        self._lent: GpuBuffer | None = None  # of a mapped one: the buffer of its owner
+        self._doubt = ""  # the engine that got stuck while it may have been writing here
 
     def __repr__(self) -> str:
         held = self._buffer
@@ -80,13 +82,18 @@ class GpuBuffer:
         return None
 
     def read(self, offset: int = 0, size: int | None = None) -> bytes:
-        """Bytes from `offset` on, after all copies and fills that were queued are done."""
+        """Bytes from `offset` on, after all copies and fills that were queued are done.
+
+        Raises Undecided when an engine got stuck while it was to write to this buffer: nobody knows what came."""
         held, size = self._range("reading", offset, size)
         self.gpu.synchronize()
+        self._require_certain()
         return held.read(offset, size)
 
     def write(self, data: bytes, offset: int = 0) -> None:
         """Put bytes there, after all copies and fills that were queued are done. What is queued later sees them."""
+        if not isinstance(data, bytes):
+            data = bytes(memoryview(data))  # an array's length counts items
         held, _ = self._range("writing", offset, len(data))
         self.gpu.synchronize()
         held.write(offset, data)
@@ -113,15 +120,34 @@ class GpuBuffer:
 
     def _open(self, doing: str) -> Buffer:
         self.gpu._require_open(f"{doing} a buffer")
-        if self._buffer is not None:
-            return self._buffer
+        held = self._buffer
+        if held is not None and not (held.peer is not None and held.peer.freed):
+            return held
         raise Closed(
             f"{doing} a buffer",
             expected="a buffer in use",
-            seen="it was freed before",
+            seen="it was freed before" if held is None else "its owner is closed",
             where=self.gpu.name,
             next_step="allocate it anew; whoever frees a buffer drops it",
         )
+
+    def _require_certain(self) -> None:
+        doubt = self._doubt or (self._lent._doubt if self._lent is not None else "")
+        if not doubt:
+            return
+        raise Undecided(
+            "reading a buffer",
+            expected="all that was queued for it done",
+            seen=f"{doubt} got stuck before, with work for this buffer",
+            where=self.gpu.name,
+            next_step="free it; close the GPU and open it again",
+        )
+
+    def _doubted(self, engine: str) -> None:
+        """This engine got stuck with work for it: on whichever GPU it is read, it is not certain."""
+        self._doubt = engine
+        if self._lent is not None:
+            self._lent._doubt = engine
 
     def _range(self, doing: str, offset: int, size: int | None) -> tuple[Buffer, int]:
         """The driver's buffer, once the range is known to lie within it."""
@@ -154,8 +180,11 @@ class Fence:
         return self._gpu._reached(self._engine, self._value)
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Until it is done. Raises QueueStuck (which names the engine and the packet that it stands at), DeviceLost."""
-        self._gpu._wait(self._engine, self._value, self._timeout_s if timeout_s is None else timeout_s)
+        """Until it is done. Raises QueueStuck (which names the engine and the packet that it stands at), DeviceLost.
+
+        After the time that the work may take the engine counts as stuck; after a shorter `timeout_s` it does not."""
+        wanted = self._timeout_s if timeout_s is None else timeout_s
+        self._gpu._wait(self._engine, self._value, wanted, final=wanted >= self._timeout_s)
 
 
 class _Engine:
@@ -169,6 +198,14 @@ class _Engine:
         self.bytes = 0  # moved since the last wait
         self.pending = False  # work behind the last fence
         self.stuck = False
+        self.targets: dict[int, GpuBuffer] = {}  # what is written since the last wait, by id
+
+    def fail(self) -> None:
+        """It got stuck: what it was to write may have come, or not."""
+        self.stuck = True
+        for one in self.targets.values():
+            one._doubted(str(self.queue))
+        self.targets.clear()
 
 
 class OpenGpu:
@@ -226,6 +263,11 @@ class OpenGpu:
         return tuple(str(step) for step in self.device.steps)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was odd while it was brought up, and was gone on with."""
+        return tuple(self.device.notes)
+
+    @property
     def node(self) -> tuple[int, int]:
         """(own number, how many GPUs) in its hive; (0, 1): alone."""
         place = self.device.gmc.place
@@ -270,7 +312,9 @@ class OpenGpu:
                 next_step="copy with it directly" if memory.gpu is self else "allocate it with where='vram'",
             )
         held = self.device.gmc.map_peer(theirs)
-        return self._keep(GpuBuffer(self, held, memory.size), held)
+        made = self._keep(GpuBuffer(self, held, memory.size), held)
+        made._lent = memory
+        return made
 
     def _keep(self, made: GpuBuffer, held: Buffer) -> GpuBuffer:
         self._buffers[id(made)] = (made, held)
@@ -309,7 +353,7 @@ class OpenGpu:
         packets = [self._copy_packet(doing, *piece) for piece in pieces]
         for packet in packets:
             to.queue.add(packet)
-        self._submit(to, sum(piece[4] for piece in pieces))
+        self._submit(to, sum(piece[4] for piece in pieces), [piece[0] for piece in pieces])
 
     def _copy_packet(self, doing: str, dst: GpuBuffer, dst_at: int, src: GpuBuffer, src_at: int, size: int) -> bytes:
         for one in (dst, src):
@@ -347,7 +391,7 @@ class OpenGpu:
         if not 0 <= value <= 0xFF:
             raise UsageError(doing, expected="a byte, 0 to 255", seen=str(value), where=self.name)
         to.queue.add(sdma_packets.const_fill(held.gpu_va + offset, value * 0x01010101, count))
-        self._submit(to, count)
+        self._submit(to, count, [dst])
 
     def fence(self, *, engine: int | None = None) -> Fence:
         """A mark behind everything that was queued on an engine (None: 0) so far."""
@@ -368,10 +412,15 @@ class OpenGpu:
             timeout_s = WAIT_S + to.bytes / SLOWEST_BYTES_PER_S
             self._wait(number, self._mark(to), timeout_s)
 
-    def _submit(self, to: _Engine, size: int) -> None:
+    def _submit(self, to: _Engine, size: int, targets: Sequence[GpuBuffer] = ()) -> None:
         to.pending = True
         to.bytes += size
-        to.queue.submit()
+        to.targets.update((id(one), one) for one in targets)
+        try:
+            to.queue.submit()
+        except GpumendError:  # it made no room
+            to.fail()
+            raise
 
     def _mark(self, to: _Engine) -> int:
         """The value that the engine's signal has when all that is queued is done."""
@@ -388,18 +437,20 @@ class OpenGpu:
         to.reached = max(to.reached, to.signal.value)
         return to.reached >= value
 
-    def _wait(self, engine: int, value: int, timeout_s: float) -> None:
+    def _wait(self, engine: int, value: int, timeout_s: float, *, final: bool = True) -> None:
         self._require_open("waiting for a fence")
         to = self._engines[engine]
         if to.reached >= value:
             return
         try:
             to.reached = to.signal.wait(value, timeout_s)
-        except GpumendError:
-            to.stuck = True
+        except GpumendError as error:
+            if final or not isinstance(error, WaitTimeout):
+                to.fail()
             raise
         if to.reached >= to.sent and not to.pending:
             to.bytes = 0
+            to.targets.clear()
 
     # ---- VRAM that the CPU does not reach (`buffer.Copier`)
 
@@ -529,11 +580,15 @@ class OpenGpu:
         if not self._open:
             return
         failed: list[GpumendError] = []
-        for work in (self.synchronize, self._close_compute, self._free_all):
-            _try(work, failed)
-        self._open = False
-        _try(self.device.close, failed)
-        self.device.gmc.copier = None
+        try:
+            for work in (self.synchronize, self._close_compute, self._free_all):
+                _try(work, failed)
+        finally:  # an interrupt must not leave it running
+            self._open = False
+            try:
+                _try(self.device.close, failed)
+            finally:
+                self.device.gmc.copier = None
         if failed:
             raise failed[0]
 

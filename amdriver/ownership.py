@@ -92,8 +92,12 @@ class _Keeper:
                 )
             _kept.add(id(transport))
         self._thread = threading.Thread(target=self._hold, name=f"owner of {transport.name}", daemon=True)
-        self._thread.start()
-        self._taken.wait()
+        try:
+            self._thread.start()
+            self._taken.wait()
+        except BaseException:  # an interrupt: nobody would ever tell the thread to let go
+            self._forget()
+            raise
         if self._errors:
             self.release()
             raise self._errors[0]
@@ -111,5 +115,9 @@ class _Keeper:
     def release(self) -> None:
         self._go.set()
         self._thread.join()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._go.set()
         with _kept_lock:
             _kept.discard(id(self._transport))

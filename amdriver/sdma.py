@@ -19,6 +19,7 @@ from amdriver.queue import SdmaQueue
 from amdriver.ring import CONTROL_BYTES, Buffer, Memory, QueueStuck, check_ring_bytes
 from amdriver.signals import Signals
 from base.errors import GpumendError, Unavailable
+from pcibus.transport import ALL_ONES
 from registers.amd.sdma_4_4_2 import Sdma as Registers
 from registers.amd.sdma_4_4_2 import SDMA_CNTL_t, SDMA_GFX_RB_CNTL_t
 
@@ -38,6 +39,7 @@ _BEFORE: Final = 0xCAFE_DEAD
 _AFTER: Final = 0xDEAD_BEEF
 _CONTEXT_EMPTY_UNTIL: Final = (4, 4, 5)
 _VERSIONS: Final = ((4, 4, 2), (4, 4, 4), (4, 4, 5))
+_OTHER_RINGS: Final = ("PAGE", *(f"RLC{number}" for number in range(8)))  # has_page_queue; amdgpu_amdkfd_gc_9_4_3.c
 # What a stuck engine is asked.
 _STATE: Final = (
     "SDMA_STATUS_REG", "SDMA_STATUS1_REG", "SDMA_STATUS2_REG", "SDMA_F32_CNTL", "SDMA_GFX_RB_CNTL", "SDMA_GFX_RB_RPTR",
@@ -118,6 +120,22 @@ class Sdma:
             block.SDMA_GFX_DOORBELL.write(0)
             block.SDMA_GFX_DOORBELL_OFFSET.write(0)
             queue.discard()
+
+    def stop_left_rings(self) -> list[str]:
+        """Switch off rings that we never use and that a driver before us left on: the kernel's page ring, the rings of
+        users' queues. Switched on with the engine, they would go on with what they were at. Names them."""
+        found = []
+        for queue, block in zip(self.queues, self._blocks, strict=True):
+            for name in _OTHER_RINGS:
+                control = getattr(block, f"SDMA_{name}_RB_CNTL")
+                value = control.read()
+                if not value.RB_ENABLE or value.value == ALL_ONES:
+                    continue
+                control.write(value.replace(RB_ENABLE=0))
+                getattr(block, f"SDMA_{name}_IB_CNTL").write(0)
+                getattr(block, f"SDMA_{name}_DOORBELL").write(0)
+                found.append(f"SDMA {queue.instance} {name}")
+        return found
 
     def sw_fini(self) -> None:
         """Give the memory back; touches no register, so that it works on a dead device."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,7 @@ import numpy as np
 from amdriver.patterns import ALIGNMENTS, CHUNK_BYTES, Mismatch, Pattern, Plan, chunks, compare, plan, sizes_up_to
 from amdriver.selftest_report import (
     SKIPPABLE,
+    BarWrong,
     Check,
     DataWrong,
     Level,
@@ -195,6 +197,7 @@ class _Life:
         self.steps: tuple[str, ...] = ()
         self.total = 8
         self.ended = threading.Event()
+        self.gpu: OpenedGpu | None = None
 
     # ---- the course of it
 
@@ -232,11 +235,13 @@ class _Life:
         def boot() -> _Done:
             gpu = self.subject.open()
             opened.append(gpu)
+            self.gpu = gpu
             self.start_state, self.steps = gpu.start_state, gpu.steps
             seen = f"{gpu.engines} SDMA engines, {gpu.xccs} XCCs, {len(gpu.steps)} steps"
             old = len(gpu.faults())  # of whoever had it before us
             left = f", {old} page faults of before forgotten" if old else ""
-            return _Done(expected="open", seen=f"{seen}, found {gpu.start_state}{left}")
+            told = "; ".join((f"{seen}, found {gpu.start_state}{left}", *gpu.notes))
+            return _Done(expected="open", seen=told)
 
         try:
             self._check("boot", "", boot)
@@ -269,6 +274,9 @@ class _Life:
         if not engines:
             self._skip("sdma", "", f"none of the engines asked for: it has {gpu.engines}", applies=True)
             return
+        for number in self.run.engines or ():
+            if number >= gpu.engines:
+                self._skip("sdma", _sdma(number), f"there is none: it has {gpu.engines}", applies=True)
         self._check("memory", _sdma(engines[0]), lambda: self._memory(gpu, engines[0]))
         for number in engines:
             self._check("sdma", _sdma(number), partial(self._engine, gpu, number))
@@ -337,7 +345,7 @@ class _Life:
             return True
         if isinstance(error, Stopped):
             raise error
-        self._failed(name, engine, error, seconds, wall_s)
+        self._failed(name, "BAR0" if isinstance(error, BarWrong) else engine, error, seconds, wall_s)
         if isinstance(error, DeviceLost):
             self.run.lost.add(self.subject.index)
             raise error
@@ -350,10 +358,18 @@ class _Life:
         )  # fmt: skip
         self._note(failed)
         self.failures.append((failed, error))
+        self._forget_faults(error)
         if name == "boot" and error.exit_code not in (Exit.PROBLEM, Exit.UNKNOWN):
             self.error = error
         if engine:
             self.stuck[engine] = name
+
+    def _forget_faults(self, error: GpumendError) -> None:
+        """What failed may have left a page fault latched: the next check is not to blame for it."""
+        if self.gpu is None or isinstance(error, DeviceLost):
+            return
+        with suppress(GpumendError):  # it may be closed, or be lost just now: the next check tells
+            self.gpu.faults()
 
     def _skip(self, name: str, engine: str, reason: str, *, applies: bool) -> bool:
         self._note(Check(name, engine, Status.SKIPPED, reason, where=self.subject.bdf, applies=applies))
@@ -413,14 +429,15 @@ class _Life:
         )
         gpu.synchronize(engine=engine)
         self._faults(gpu, _sdma(engine))
-        self._verify_bar0(target, copies, pattern, engine)
-        helper = self._read_back(
-            gpu,
-            engine,
-            target,
-            lambda: ((at, _image(copies, pattern, at, size)) for at, size in chunks(copies.target_bytes)),
-            _sdma(engine),
-        )
+
+        def pieces() -> Iterator[_Piece]:
+            return ((at, _image(copies, pattern, at, size)) for at, size in chunks(copies.target_bytes))
+
+        try:
+            self._verify_bar0(target, copies, pattern, engine)
+        except DataWrong as wrong:
+            raise self._whose(gpu, engine, target, pieces(), wrong) from None
+        helper = self._read_back(gpu, engine, target, pieces, _sdma(engine))
         source.free()
         target.free()
         return copies.moved_bytes, helper is not None, "BAR0" if helper is None else f"BAR0 and {_sdma(helper)}"
@@ -437,6 +454,27 @@ class _Life:
         for at, size in chunks(copies.target_bytes):
             wrong = compare(_image(copies, pattern, at, size), target.read(at, size))
             self._right(wrong, target, at, _sdma(engine), "BAR0")
+
+    def _whose(
+        self, gpu: OpenedGpu, engine: int, memory: Memory, pieces: Iterator[_Piece], wrong: DataWrong
+    ) -> DataWrong:
+        """BAR0 shows wrong data: is it what the engine moved, or BAR0? One other engine that reads the right ones tells."""
+        helper = next(self._helpers(gpu, engine), None)
+        if helper is None:
+            return wrong
+        try:
+            self._carry_back(gpu, helper, memory, pieces, _sdma(engine), "")
+        except (DeviceLost, Stopped):
+            raise
+        except GpumendError:  # it agrees, or cannot tell: its own check comes
+            return wrong
+        return BarWrong(
+            f"reading through BAR0 what {_sdma(engine)} moved",
+            expected=wrong.expected,
+            seen=f"{wrong.seen}; {_sdma(helper)} reads what is expected",
+            where=wrong.where,
+            next_step="gpumend probe: the PCI Express link and its error counters; the engines are not to blame",
+        )
 
     def _read_back(
         self,
@@ -478,6 +516,7 @@ class _Life:
             gpu.copy_many([(back, 0, memory, at, len(expected))], engine=helper)
             gpu.synchronize(engine=helper)
             self._right(compare(expected, back.read(0, len(expected))), memory, at, mover, _sdma(helper), of)
+        self._faults(gpu, _sdma(helper))
         back.free()
 
     def _helpers(self, gpu: OpenedGpu, engine: int) -> Iterator[int]:

@@ -27,6 +27,10 @@ class DataWrong(InvalidData):
     """Memory does not hold what was moved there."""
 
 
+class BarWrong(DataWrong):
+    """The data are right in VRAM, as another engine reads them; BAR0 shows others."""
+
+
 class Stopped(GpumendError):
     """The run was interrupted: the rest is left out, what was begun is closed."""
 
@@ -215,7 +219,7 @@ def findings_of(failures: Sequence[tuple[Check, GpumendError]]) -> tuple[Finding
 def _finding(members: list[tuple[Check, GpumendError]]) -> Finding:
     check, error = members[0]
     lost = isinstance(error, DeviceLost)
-    engines = [one.engine for one, _ in members if one.engine]
+    engines = list(dict.fromkeys(one.engine for one, _ in members if one.engine))
     where = ", ".join(engines[:16]) + (f" and {len(engines) - 16} more" if len(engines) > 16 else "")
     own = getattr(error, "finding_code", "")  # a sick GPU: what a probe would call it
     return Finding(

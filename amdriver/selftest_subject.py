@@ -62,6 +62,9 @@ class OpenedGpu(Protocol):
     def steps(self) -> tuple[str, ...]: ...
 
     @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    @property
     def node(self) -> tuple[int, int]:
         """(own number, how many): its place in the hive; (0, 1) when it is alone."""
         ...

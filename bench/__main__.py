@@ -28,6 +28,9 @@ def main() -> None:
     wanted = sys.argv[1:]
     here = Path(__file__).parent
     names = [path.stem.removeprefix("bench_") for path in sorted(here.glob("bench_*.py"))]
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        sys.exit(f"no benchmark is called {' or '.join(unknown)}; there are {', '.join(names)}")
     print(
         f"Python {platform.python_version()} on {platform.machine()}; ratios are ours / floor, side by side in this run"
     )

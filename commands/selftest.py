@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gpumend import Gpu, SelftestProgress, SelftestReport
 
 _CHECKS = ("memory", "sdma", "compute", "timestamps", "interrupts", "peers")
+MOST_ENGINES = 16  # SDMA engines of the largest part
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 _COLUMNS = (
     "gpu", "bdf", "part", "arch", "name", "engine", "status", "reason", "bytes", "seconds", "wall_s", "expected", "seen",
@@ -31,9 +32,11 @@ def _numbers(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> l
     if not value:
         return None
     words = [word.strip() for entry in value for word in entry.split(",")]
-    if not all(word.isascii() and word.isdigit() for word in words):
+    if not all(word.isascii() and word.isdigit() and int(word) < MOST_ENGINES for word in words):
         raise UsageError(
-            "choosing SDMA engines", expected="numbers from 0 on, as in --engine 0,3", seen=" ".join(value)
+            "choosing SDMA engines",
+            expected=f"numbers from 0 to {MOST_ENGINES - 1}, as in --engine 0,3",
+            seen=" ".join(value),
         )
     return [int(word) for word in words]
 

@@ -75,7 +75,7 @@ def _limited(settings: Settings, limit: int | None, rows: Sequence[Any]) -> Sequ
 
 
 @trace_group.command("record", short_help="Boot a GPU through our driver and keep every access.")
-@click.option("--output", metavar="FILE", type=_FILE, required=True, help="New file for the trace; NAME.gz is packed.")
+@click.option("-o", "--output", metavar="FILE", type=_FILE, required=True, help="New file for the trace; NAME.gz is packed.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, touch nothing.")
 @common_options

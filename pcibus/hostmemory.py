@@ -108,7 +108,7 @@ def check_iommu(doing: str, device: Path, where: str = "") -> None:
         expected="no IOMMU between the function and memory, or one that passes addresses on (identity)",
         seen=f"IOMMU group of type {kind}",
         where=where or str(group),
-        next_step="bind the function to vfio-pci and use a vfio: address, or boot with iommu=pt",
+        next_step="boot with iommu=pt: reaching a GPU through VFIO is not built yet",
     )
 
 

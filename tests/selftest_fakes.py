@@ -58,6 +58,7 @@ class FakeGpu:
         self.xccs = xccs
         self.start_state = "cold"
         self.steps = ("nbio", "psp", "gfx")
+        self.notes: tuple[str, ...] = ()
         self.node = (node, nodes)
         self.live: list[FakeMemory] = []
         self.opened = 0

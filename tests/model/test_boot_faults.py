@@ -14,6 +14,7 @@ from amdriver.smu import SmuBusy, SmuRefused
 from base.clock import VirtualClock
 from base.errors import DeviceLost, GpumendError, Refused, WaitTimeout
 from gpumodel import open_models
+from gpumodel.faults import CATALOGUE
 
 LONGEST_S = 320.0  # the bootloader may train memory for 300 s; everything else is far shorter
 
@@ -52,6 +53,8 @@ AT_START: dict[str, tuple[type[GpumendError], str, str]] = {
 }
 REFUSED_BEFORE = ("discovery-clobbered", "discovery-zeros", "discovery-ones", "discovery-bitflip", "bootloader-silent",
                   "smu-silent", "ras-fatal", "bar-dead")  # fmt: skip
+LEFT_BEHIND = ("mec-hang:2", "sdma-hang:5", "page-fault", "xgmi-link-down", "aer-correctable", "link-narrow",
+               "ih-overflow")  # fmt: skip
 
 
 def start(part: str, state: str, fault: str, firmware: Path) -> tuple[Device, Any, GpumendError | None, float]:
@@ -138,7 +141,7 @@ def test_start_of_a_sick_gpu_is_refused_before_anything_is_written(part: str, fa
     assert_nothing_left(device, transport)
 
 
-@pytest.mark.parametrize("fault", ["mec-hang:2", "sdma-hang:5", "page-fault", "xgmi-link-down", "aer-correctable"])
+@pytest.mark.parametrize("fault", LEFT_BEHIND)
 @pytest.mark.parametrize("part", ["mi300x", "mi350x"])
 def test_start_of_a_gpu_that_somebody_left_hanging_is_cured_or_refused(
     part: str, fault: str, firmware_dir: Path
@@ -153,6 +156,11 @@ def test_start_of_a_gpu_that_somebody_left_hanging_is_cured_or_refused(
     assert device.start_state is StartState.DIRTY
     device.close()
     assert_nothing_left(device, transport)
+
+
+def test_every_fault_of_the_catalogue_is_tried_at_a_start() -> None:
+    tried = {fault.partition(":")[0] for fault in (*AT_START, *REFUSED_BEFORE, *LEFT_BEHIND, "bus-lost")}
+    assert tried == set(CATALOGUE)
 
 
 def test_lost_gpu_is_told_as_lost(firmware_dir: Path) -> None:

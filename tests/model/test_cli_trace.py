@@ -7,6 +7,8 @@ import gzip
 import io
 import json
 import os
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +295,21 @@ def test_record_boots_and_its_trace_names_steps_blocks_and_the_table(
     assert not [event for event in trace.events if event.place.block == "unnamed" and event.kind == "write"]
     assert gpu["accesses"] == sum(event.times for event in trace.events if event.kind != "mark") + trace.index_accesses
     assert call(capsys, "trace", "diff", path, path, "--order")[0] == 0
+
+
+def test_record_has_as_many_accesses_as_the_documents_tell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], firmware_dir: Path
+) -> None:
+    path = tmp_path / "boot.jsonl.gz"
+    assert call(capsys, "--on", MI350X, "--firmware", firmware_dir, "trace", "record", "--output", path)[0] == 0
+    made = Counter[str]()
+    for event in gpumend.read_trace(path).events:
+        made[event.kind] += event.times
+    page = (Path(__file__).resolve().parents[2] / "docs/fidelity.md").read_text()
+    told = re.search(r"B is ours on `model:mi350x` \(([\d,]+): ([\d,]+) reads,\s+([\d,]+) writes", page)
+    assert told is not None
+    counts = [int(number.replace(",", "")) for number in told.groups()]
+    assert counts == [made["read"] + made["write"], made["read"], made["write"]]
 
 
 def test_record_twice_gives_the_same_trace(

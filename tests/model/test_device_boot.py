@@ -119,6 +119,31 @@ def test_boot_of_a_gpu_that_another_driver_had_stops_everything_first(part: str,
         assert device.start_state is StartState.CLEAN
 
 
+@pytest.mark.parametrize(
+    ("part", "end"), [("mi300x", ": amdgpu would reset the GPU to load it"), ("mi350x", "the file has 0x00001234")]
+)
+def test_boot_over_another_secure_os_than_the_files_goes_on_and_says_so(
+    part: str, end: str, firmware_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firmware_set.FirmwareSet, "sos_version", 0x1234)
+    with Bench(f"{part}?state=used", firmware_dir).open() as device:
+        (note,) = device.notes
+        assert "the file has 0x00001234" in note
+        assert note.endswith(end)
+
+
+def test_boot_switches_off_sdma_rings_that_another_driver_left_on(firmware_dir: Path) -> None:
+    bench = Bench("mi350x?state=used", firmware_dir)
+    model: Any = bench.transport
+    registers = model.gpu.registers
+    controls = [f"SDMA[{engine}].SDMA_{ring}_RB_CNTL" for engine, ring in ((0, "PAGE"), (3, "RLC0"), (15, "RLC7"))]
+    for control in controls:
+        registers.set(control, 0x1017)
+    with bench.open() as device:
+        assert device.start_state is StartState.DIRTY
+        assert [registers.get(control) for control in controls] == [0x1016] * 3
+
+
 @pytest.mark.parametrize("spec", ["mi300x?state=cold", "mi350x?state=used", "mi350x*2?state=cold"])
 def test_boot_and_close_do_nothing_that_the_model_calls_wrong(spec: str, firmware_dir: Path) -> None:
     bench = Bench(spec, firmware_dir)

@@ -310,6 +310,30 @@ def test_stop_left_queues_kills_what_is_active_and_names_it() -> None:
     assert all(last(fake, xcc, "GRBM_GFX_CNTL") == 0 for xcc in range(8))
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_stop_left_queues_works_in_the_safe_mode_of_an_rlc_that_runs(answers: bool) -> None:
+    fake, gfx, mecs = made()
+    gc = mecs[2].gc
+    if not answers:  # CMD stays up
+        fake.transport.on_write[4 * gc.address_of(Gc.RLC_SAFE_MODE)] = lambda value: None
+    mecs[2].hqd[1 << 2, 4 * gc.address_of(Gc.CP_HQD_ACTIVE)] = 1
+    assert gfx.stop_left_queues() == ["XCC 2 me 1 pipe 0 queue 0"]
+    names = [name for name, _ in writes(fake, 2)]
+    asked = [value for name, value in writes(fake, 2) if name == "RLC_SAFE_MODE"]
+    assert asked == [0b11, 0b01]
+    first = names.index("RLC_SAFE_MODE")
+    assert first < names.index("CP_HQD_DEQUEUE_REQUEST") < names.index("RLC_SAFE_MODE", first + 1)
+    assert not [name for xcc in (0, 1, 3) for name, _ in writes(fake, xcc) if name == "RLC_SAFE_MODE"]
+
+
+def test_stop_left_queues_asks_no_rlc_that_does_not_run() -> None:
+    fake, gfx, mecs = made()
+    fake.transport.registers[4 * mecs[2].gc.address_of(Gc.RLC_CNTL)] = 0
+    mecs[2].hqd[1 << 2, 4 * mecs[2].gc.address_of(Gc.CP_HQD_ACTIVE)] = 1
+    assert gfx.stop_left_queues() == ["XCC 2 me 1 pipe 0 queue 0"]
+    assert "RLC_SAFE_MODE" not in [name for name, _ in writes(fake, 2)]
+
+
 # --- MQD --------------------------------------------------------------------------------------------------------------
 
 

@@ -191,3 +191,25 @@ def test_sw_fini_gives_all_memory_back_and_closes_the_queues() -> None:
     assert sdma.queues == []
     with pytest.raises(Closed):
         queue.submit(bytes(4))
+
+
+def test_stop_left_rings_switches_off_what_an_earlier_driver_left_on_and_names_it() -> None:
+    fake = Fake()
+    page = 4 * (sdma_bases(3)[0] + Registers.SDMA_PAGE_RB_CNTL.offset)
+    user = 4 * (sdma_bases(3)[0] + Registers.SDMA_RLC7_RB_CNTL.offset)
+    off = 4 * (sdma_bases(3)[0] + Registers.SDMA_RLC1_RB_CNTL.offset)
+    gone = 4 * (sdma_bases(4)[0] + Registers.SDMA_RLC0_RB_CNTL.offset)
+    fake.transport.registers |= {page: 0x1017, user: 0x0804_1017, off: 0x1016, gone: 0xFFFF_FFFF}
+    sdma = Sdma(fake.gpu, fake.gmc)
+    sdma.sw_init()
+    assert sdma.stop_left_rings() == ["SDMA 3 PAGE", "SDMA 3 RLC7"]
+    assert writes_of(fake, 3) == [
+        ("SDMA_PAGE_RB_CNTL", 0x1016),
+        ("SDMA_PAGE_IB_CNTL", 0),
+        ("SDMA_PAGE_DOORBELL", 0),
+        ("SDMA_RLC7_RB_CNTL", 0x0804_1016),
+        ("SDMA_RLC7_IB_CNTL", 0),
+        ("SDMA_RLC7_DOORBELL", 0),
+    ]
+    assert writes_of(fake, 4) == []
+    assert sdma.stop_left_rings() == []

@@ -68,8 +68,8 @@ def test_selftest_options_are_handed_on(told: Any) -> None:
     assert (called["seed"], called["firmware"]) == (5, "/fw")
 
 
-@pytest.mark.parametrize("bad", ["x", "", "-1", "1,,2", "²"])
-def test_selftest_engine_that_is_no_number_exits_64(bad: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("bad", ["x", "", "-1", "1,,2", "²", "16", "0,99"])
+def test_selftest_engine_that_no_part_has_exits_64(bad: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--on", "model:mi350x", "selftest", "--engine", bad]) == 64
     assert "choosing SDMA engines" in capsys.readouterr().err
 

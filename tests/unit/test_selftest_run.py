@@ -41,6 +41,14 @@ def test_run_on_one_good_gpu_passes_all_checks() -> None:
     assert gpu.closed == 1 and not gpu.live
 
 
+def test_run_tells_what_was_odd_about_the_start() -> None:
+    clock = VirtualClock()
+    gpu = FakeGpu(clock)
+    gpu.notes = ("an older secure OS runs",)
+    (report,) = run([subject(gpu)], SMALL, clock)
+    assert report.checks[0].seen == "4 SDMA engines, 2 XCCs, 3 steps, found cold; an older secure OS runs"
+
+
 def test_run_hive_copies_both_ways_between_all_pairs() -> None:
     clock = VirtualClock()
     gpus = hive(clock, 3)
@@ -70,13 +78,17 @@ def test_run_wrong_byte_names_gpu_offset_engine_and_both_bytes() -> None:
     assert finding.severity is Severity.ERROR and "SDMA0" in finding.where
 
 
-def test_run_bar0_that_lies_is_found_by_comparing() -> None:
+def test_run_bar0_that_lies_is_found_and_no_engine_blamed() -> None:
     clock = VirtualClock()
     gpu = FakeGpu(clock)
     gpu.wrong_bar0 = True
     (report,) = run([subject(gpu)], SMALL, clock)
     assert report.status == "failed"
-    assert any("read through BAR0" in check.where for check in report.checks)
+    bad = [check for check in report.checks if check.status is Status.FAILED]
+    assert {check.engine for check in bad} == {"BAR0"}
+    assert all("read through BAR0" in check.where and "reads what is expected" in check.seen for check in bad)
+    assert [finding.where.partition(";")[0] for finding in report.findings] == ["BAR0", "BAR0"]
+    assert "the engines are not to blame" in report.findings[0].next
 
 
 def test_run_wrong_reader_is_the_one_that_failed() -> None:
@@ -191,6 +203,38 @@ def test_run_page_fault_fails_the_check_that_made_it() -> None:
     assert (bad.name, bad.seen) == ("memory", "GC[0] VMID 8 read at 0x1000")
 
 
+def test_run_page_fault_of_a_stuck_engine_is_not_the_next_ones() -> None:
+    """The wait that runs out leaves the fault latched in the hub."""
+    clock = VirtualClock()
+    gpu = FakeGpu(clock)
+    gpu.stuck = {1}
+
+    def fault() -> None:
+        gpu.told_faults = ["MMHUB[0] VMID 0 write at 0x1000 by SDMA1"]
+        gpu.on_copy = lambda: None
+
+    gpu.on_copy = fault
+    (report,) = run([subject(gpu)], SMALL, clock, skip=["memory"], engines=[1, 2, 3])
+    bad = [(check.name, check.engine) for check in report.checks if check.status is Status.FAILED]
+    assert bad == [("sdma", "SDMA1")]
+
+
+def test_run_page_fault_of_the_reader_fails_the_reader() -> None:
+    clock = VirtualClock()
+    gpu = FakeGpu(clock)
+    synchronize = gpu.synchronize
+
+    def carried(*, engine: int | None = None) -> None:
+        synchronize(engine=engine)
+        if engine == 1:
+            gpu.told_faults = ["MMHUB[0] VMID 0 write at 0x1000 by SDMA1"]
+
+    gpu.synchronize = carried  # type: ignore[method-assign]
+    (report,) = run([subject(gpu)], SMALL, clock)
+    bad = [(check.name, check.engine) for check in report.checks if check.status is Status.FAILED]
+    assert bad == [("sdma", "SDMA1")]
+
+
 def test_run_gpu_lost_in_the_middle_ends_its_checks_and_exits_69() -> None:
     clock = VirtualClock()
     gpus = hive(clock, 2)
@@ -264,6 +308,14 @@ def test_run_engine_that_is_not_there_is_not_vouched_for() -> None:
     (report,) = run([subject(FakeGpu(clock))], SMALL, clock, engines=[99])
     assert report.status == "unverified"
     assert any("none of the engines asked for: it has 4" in check.reason for check in report.checks)
+
+
+def test_run_engine_that_is_not_there_beside_one_that_is_is_not_vouched_for() -> None:
+    clock = VirtualClock()
+    (report,) = run([subject(FakeGpu(clock))], SMALL, clock, engines=[0, 99])
+    assert report.status == "unverified"
+    (doubt,) = [check for check in report.checks if check.in_doubt]
+    assert (doubt.engine, doubt.reason) == ("SDMA99", "there is none: it has 4")
 
 
 @pytest.mark.parametrize("bad", [{"skip": ["boot"]}, {"skip": ["sdna"]}, {"engines": []}, {"engines": [-1]}], ids=str)
