@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from firmware.model import FirmwareFile
     from firmware.verify import VerifyReport
     from gpumodel.remote_pci import RemoteServer
+    from gpumodel.vfio_user import VfioUserServer
     from registers.tables import Entry
 
 __version__ = VERSION
@@ -59,11 +60,11 @@ REAL_CLOCK = RealClock()
 LOOK_LIMIT_S = 5.0  # for one look at one GPU, in a child that is killed then
 
 ADDRESS_HELP = (
-    "0000:c1:00.0, replay:FILE, remote:HOST:PORT[#INDEX] or model:PART[*N][?state=cold|used&fault=NAME[:ARG][@GPU],...]"
+    "0000:c1:00.0, vfio:0000:c1:00.0[?resets=allowed], replay:FILE, remote:HOST:PORT[#INDEX] or "
+    "model:PART[*N][?state=cold|used&fault=NAME[:ARG][@GPU],...]"
 )
 MODEL_LINE = "gpumend --on 'model:mi350x*8' list"
 _BDF = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-1][0-9a-f])\.([0-7])\Z", re.IGNORECASE)
-_LATER = {"vfio": "through VFIO"}
 
 
 @dataclass(slots=True)
@@ -161,10 +162,8 @@ def _at(address: str, clock: Clock | None, sys_root: Path) -> list[Gpu]:
         return _replays(address, rest, clock)
     if kind == "remote":
         return _remotes(address)
-    if kind in _LATER:
-        raise UsageError(
-            f"reaching {address}", expected=ADDRESS_HELP, seen=f"{kind}: reaching a GPU {_LATER[kind]} is not built yet"
-        )
+    if kind == "vfio":
+        return [_through_vfio(address, rest, sys_root)]
     bdf = normal_bdf(address)
     if bdf is None:
         raise UsageError(f"reading the address {address!r}", expected=ADDRESS_HELP, seen=address)
@@ -223,6 +222,24 @@ def _remotes(address: str) -> list[Gpu]:
     return gpus
 
 
+def _through_vfio(address: str, rest: str, sys_root: Path) -> Gpu:
+    """A GPU that is bound to vfio-pci. Nothing is opened yet: opening it lets the kernel reset it, which must be allowed."""
+    from pcibus.vfio import VfioTransport
+
+    place, _, option = rest.partition("?")
+    bdf = normal_bdf(place)
+    if bdf is None or (option != "resets=allowed" and "?" in rest):
+        raise UsageError(
+            f"reading the address {address!r}",
+            expected="vfio:0000:c1:00.0 or vfio:0000:c1:00.0?resets=allowed",
+            seen=rest,
+        )
+    found = _on_bus(bdf, sys_root)
+    found.address = address
+    found.transport = VfioTransport(bdf, root=sys_root, resets_allowed=bool(option), proc=PROC_ROOT)
+    return found
+
+
 def _on_bus(bdf: str, sys_root: Path) -> Gpu:
     from amdriver.parts import part_of
     from pcibus.sysfs import SysfsTransport, scan
@@ -268,17 +285,26 @@ def probe(
     return probe_gpus(list_gpus(on, gpus, clock=clock, sys_root=sys_root), sys_root=sys_root)
 
 
-def probe_gpus(found: Sequence[Gpu], *, sys_root: Path | None = None) -> list[ProbeReport]:
-    """Probe GPUs that `list_gpus` found, side by side."""
+def probe_gpus(
+    found: Sequence[Gpu], *, sys_root: Path | None = None, limit_s: float | None = None
+) -> list[ProbeReport]:
+    """Probe GPUs that `list_gpus` found, side by side; `limit_s` for all together, None for the usual 2 s."""
     from amdriver.discovery_store import load
-    from probe.run import Target, probe_all
+    from probe.run import LIMIT_S, Target, probe_all
 
     sys_root = sys_root or SYS_ROOT
     reports: dict[int, ProbeReport] = {}
     for clock in {id(gpu.clock): gpu.clock for gpu in found}.values():
         group = [gpu for gpu in found if gpu.clock is clock]
         targets = [Target(index=gpu.index, transport=gpu.transport, part=gpu.part) for gpu in group]
-        for report in probe_all(targets, clock=clock, sys_root=sys_root, proc_root=PROC_ROOT, golden=load):
+        for report in probe_all(
+            targets,
+            clock=clock,
+            limit_s=LIMIT_S if limit_s is None else limit_s,
+            sys_root=sys_root,
+            proc_root=PROC_ROOT,
+            golden=load,
+        ):
             reports[report.index] = report
     return [reports[gpu.index] for gpu in found]
 
@@ -913,6 +939,24 @@ def serve_model(endpoint: str, spec: str, *, allow_remote: bool = False) -> Remo
 
     host, port = parse_endpoint(endpoint)
     return RemoteServer(open_models(spec, REAL_CLOCK), host, port, allow_remote=allow_remote).open()
+
+
+def serve_vfio_user(
+    folder: str | Path, spec: str, *, kept: int | None = None, say: Callable[[str], None] | None = None
+) -> VfioUserServer:
+    """Serve software GPUs as sockets FOLDER/gpu0.sock, gpu1.sock and so on, until the answer's `close()`: QEMU's
+    `vfio-user-pci` shows each to its guest as a PCI device. `say` is told when something goes wrong; `kept`: how many of
+    the last accesses of each GPU are in its trace (FOLDER/gpu0.trace, written on failure and by `dump()`).
+
+    They live on the real clock. Raises UsageError (a name too long), Refused (another server is there), Unavailable,
+    NotPermitted."""
+    from gpumodel import open_models
+    from gpumodel.access_ring import KEPT
+    from gpumodel.vfio_user import VfioUserServer
+
+    # Without serial number capability: the stock driver and the PCI core would both make a file of that name.
+    models = open_models(spec, REAL_CLOCK, serial_capability=False)
+    return VfioUserServer(models, folder, kept=kept or KEPT, say=say).open()
 
 
 def open(

@@ -34,7 +34,7 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self, cast
 
 from amdriver import firmware_set
 from amdriver.access import Access
@@ -51,10 +51,10 @@ from amdriver.psp import HANDSHAKE_S, IFWI_TIMEOUT_S, READY, SOS_TIMEOUT_S, Boot
 from amdriver.smu import MESSAGE_TIMEOUT_S, Smu, SmuHung, SmuSilent
 from amdriver.xgmi import Xgmi
 from base.clock import Clock
-from base.errors import DeviceLost, GpumendError, Refused, WaitTimeout
+from base.errors import DeviceLost, GpumendError, Refused, Unavailable, WaitTimeout
 from base.findings import Action, Finding, Severity
 from pcibus.config import is_lost, why_all_ones
-from pcibus.transport import ALL_ONES, FunctionInfo, Transport
+from pcibus.transport import ALL_ONES, Can, FunctionInfo, InterruptSource, Transport
 from registers.amd.gc_9_4_3 import Gc
 from registers.amd.mp_13_0_6 import Mp0, Mp1
 
@@ -149,6 +149,7 @@ class Device:
         self._on_step = on_step or (lambda name: None)
         self._owned: Owned | None = None
         self._command_found: int | None = None
+        self._interrupts: InterruptSource | None = None
         self._writing = False
         self._sos_alive = False
         self._made = False  # gpu and gmc are there
@@ -266,6 +267,8 @@ class Device:
     # ---- step discovery
 
     def _discover(self, access: Access, part: Part) -> None:
+        # VFIO: from here on the device is ours, and it is as the kernel's reset of it (if any) left it.
+        getattr(self._transport, "acquire", lambda: None)()
         if self._transport.config_read(0, 4) == ALL_ONES and is_lost(self._transport):
             raise _lost(self._transport.name)
         self._enable_memory()
@@ -474,7 +477,33 @@ class Device:
 
     def _start_interrupts(self) -> None:
         self.nbio.setup_interrupts()
+        self._connect_interrupts()
         self.ih.hw_init()
+
+    def _connect_interrupts(self) -> None:
+        """Where they reach us, waits sleep until one comes. Before the IH may send any."""
+        if Can.INTERRUPTS not in self._transport.can:
+            return
+        source = cast("InterruptSource", self._transport)
+        try:
+            source.enable_interrupts()
+        except DeviceLost:
+            raise
+        except Unavailable as error:
+            self.notes.append(f"waiting polls, since there are no interrupts: {error.seen}")
+            return
+        self._interrupts = source
+        self.gpu.wait_interrupt = self._wait_interrupt
+
+    def _wait_interrupt(self, timeout_s: float) -> None:
+        if self._interrupts is not None and self._interrupts.wait_interrupt(timeout_s):
+            self.ih.collect()
+
+    def _disconnect_interrupts(self) -> None:
+        source, self._interrupts = self._interrupts, None
+        if source is not None:
+            self.gpu.wait_interrupt = None
+            source.disable_interrupts()
 
     def _start_bootloader(self) -> None:
         """From the first component on; or from where a start of ours with the same firmware was interrupted."""
@@ -557,6 +586,7 @@ class Device:
     def _let_go(self, failed: list[GpumendError]) -> None:
         """Memory, then the lock, whatever happens on the way."""
         try:
+            _try(self._disconnect_interrupts, failed)
             _try(self._free, failed)
         finally:
             self._give_up()

@@ -38,7 +38,7 @@ from amdriver.pagetable import Batch, PageTables
 from amdriver.pte import Pages, Where, pte_flags
 from amdriver.vmhub import HEAVY, LEGACY, Hub, HubSetup, Learned, VmFault
 from amdriver.vram import FIRMWARE_BYTES, VramAllocator, firmware_range
-from base.errors import DeviceLost, GpumendError, InvalidData, UsageError
+from base.errors import DeviceLost, GpumendError, InvalidData, Undecided, UsageError
 from pcibus.transport import ALL_ONES
 from registers.amd.gc_9_4_3 import Gc
 from registers.amd.hdp_4_4_2 import Hdp
@@ -213,6 +213,20 @@ class Gmc:
         if isinstance(memory, VramBlock):
             return shows(memory.vram_offset, memory.size)
         return all(shows(start, size) for start, size in memory.extents)
+
+    def require_answering(self, doing: str) -> None:
+        """Memory that reads all ones may be a device that answers nothing: DeviceLost when it left the bus, Undecided when
+        only its BARs are dead."""
+        if self._memsize.read().value != ALL_ONES:
+            return
+        self.gpu.require_present(doing)
+        raise Undecided(
+            doing,
+            expected="a device that answers",
+            seen="memory and registers read all ones, config space does not",
+            where=self._memsize.where,
+            next_step="gpumend probe; gpumend reset --method restore-config brings the BARs back",
+        )
 
     # ---- allocating
 

@@ -4,11 +4,14 @@ Source: Linux v7.3 vega20_ih.c (irq_init, enable_ring, toggle_ring_interrupts, g
 (amdgpu_ih_decode_iv_helper: eight dwords), include/soc15_ih_clientid.h, include/ivsrcid; amd-bringup.md section 8.
 
 The ring lies in VRAM (MC_SPACE 4), so that the host only reads it and no bus master is needed. The write pointer is read
-from where the IH writes it back. Ring 1, for faults that are tried again, stays off: our contexts do not ask for them."""
+from where the IH writes it back. Where interrupts reach us, the IH sends one (MSI) and then none until the read pointer is
+told to it (RPTR_REARM): `collect` does so after each, as amdgpu_ih_process does. Ring 1, for faults that are tried again,
+stays off: our contexts do not ask for them."""
 
 from __future__ import annotations
 
 import struct
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 RING_BYTES: Final = 256 << 10
 ENTRY_BYTES: Final = 32
 DOORBELL_BAR: Final = 2
+MAX_KEPT: Final = RING_BYTES // ENTRY_BYTES  # entries that were collected and that nobody has polled for yet
+_MAX_ROUNDS: Final = 64  # of one `collect`: a GPU that never stops must not keep us
 SETTLE_S: Final = 1e-3  # after interrupts were turned off (vega20_ih_irq_disable)
 
 _ENTRY: Final = struct.Struct("<8I")
@@ -122,6 +127,7 @@ class Ih:
         self.regs = gpu.block(Osssys, "OSSSYS")
         self.overflows = 0
         self._rptr = 0
+        self._kept: deque[Interrupt] = deque()
         self._ring: VramBlock | None = None
         self._writeback: VramBlock | None = None
 
@@ -148,6 +154,7 @@ class Ih:
         regs.IH_RB_CNTL.write(_CONTROL.replace(WPTR_OVERFLOW_CLEAR=1))
         regs.IH_RB_CNTL.write(_RUNNING)
         self._rptr = 0
+        self._kept.clear()
 
     def halt(self) -> None:
         """Both rings off and empty, whoever set them up. Needs nothing but registers."""
@@ -184,6 +191,36 @@ class Ih:
         """What came since the last poll, oldest first. After an overflow the oldest are gone, and `overflows` says so.
 
         Raises DeviceLost when the ring cannot be read any more because the device left the bus."""
+        fresh = self._fetch()
+        if fresh:
+            self._tell_read()
+        kept = [*self._kept, *fresh]
+        self._kept.clear()
+        return kept
+
+    def collect(self) -> None:
+        """After an interrupt: keep what came for the next `poll`, and have the IH send the next interrupt."""
+        self._keep(self._fetch())
+        for _ in range(_MAX_ROUNDS):
+            self._tell_read()
+            fresh = self._fetch()  # what came before the pointer was told has no interrupt of its own
+            if not fresh:
+                return
+            self._keep(fresh)
+
+    def _keep(self, fresh: list[Interrupt]) -> None:
+        self._kept += fresh
+        if len(self._kept) <= MAX_KEPT:
+            return
+        self.overflows += 1
+        while len(self._kept) > MAX_KEPT:
+            self._kept.popleft()
+
+    def _tell_read(self) -> None:
+        self.gpu.transport.write32(DOORBELL_BAR, ih_doorbell() * 4, self._rptr)
+
+    def _fetch(self) -> list[Interrupt]:
+        """What stands in the ring; the IH is not told yet."""
         assert self._ring is not None and self._writeback is not None, "sw_init comes first"
         told = int.from_bytes(self._writeback.read(0, 4), "little")
         if told == ALL_ONES:
@@ -196,7 +233,6 @@ class Ih:
             return []
         data = self._between(self._ring, self._rptr, wptr)
         self._rptr = wptr
-        self.gpu.transport.write32(DOORBELL_BAR, ih_doorbell() * 4, wptr)
         return [decode(data[at : at + ENTRY_BYTES]) for at in range(0, len(data), ENTRY_BYTES)]
 
     def _overflowed(self) -> IH_RB_WPTR_t:

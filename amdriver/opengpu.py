@@ -82,15 +82,19 @@ class GpuBuffer:
         return None
 
     def read(self, offset: int = 0, size: int | None = None) -> bytes:
-        """Bytes from `offset` on, after all copies and fills that were queued are done.
+        """Bytes from `offset` on, after all copies and fills that were queued are done. All ones are not believed before
+        the GPU has shown that it answers: DeviceLost, or Undecided, when it does not.
 
         Raises Undecided when an engine got stuck while it was to write to this buffer: nobody knows what came."""
         held, size = self._range("reading", offset, size)
         self.gpu.synchronize()
         self._require_certain()
-        return held.read(offset, size)
+        data = held.read(offset, size)
+        if held.where != "host" and data.endswith(b"\xff" * min(4, len(data))):
+            (held.peer or held).gmc.require_answering("reading a buffer")
+        return data
 
-    def write(self, data: bytes, offset: int = 0) -> None:
+    def write(self, data: bytes | bytearray | memoryview, offset: int = 0) -> None:
         """Put bytes there, after all copies and fills that were queued are done. What is queued later sees them."""
         if not isinstance(data, bytes):
             data = bytes(memoryview(data))  # an array's length counts items
@@ -109,7 +113,6 @@ class GpuBuffer:
                 next_step="free it once, or use it as a context manager",
             )
         self.gpu._free(self, self._buffer)
-        self._buffer = None
 
     def __enter__(self) -> Self:
         return self
@@ -323,8 +326,12 @@ class OpenGpu:
     def _free(self, buffer: GpuBuffer, held: Buffer) -> None:
         self._require_open("freeing a buffer")
         self.synchronize()
-        held.free()
-        self._buffers.pop(id(buffer), None)
+        try:
+            held.free()
+        finally:
+            if held.freed:  # though the flush after it failed
+                self._buffers.pop(id(buffer), None)
+                buffer._buffer = None
 
     # ---- work
 

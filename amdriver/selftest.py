@@ -36,7 +36,7 @@ from amdriver.selftest_report import (
 )
 from amdriver.selftest_subject import Memory, OpenedGpu, Subject, fence_payload
 from base.clock import Clock
-from base.errors import DeviceLost, Exit, GpumendError, InvalidData, UsageError, WaitTimeout
+from base.errors import DeviceLost, Exit, GpumendError, InvalidData, Unavailable, UsageError, WaitTimeout
 from base.poll import poll
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class _Life:
         try:
             self._own(gpu)
             self._peers(gpu)
-        except (Stopped, DeviceLost) as end:
+        except (Stopped, Unavailable) as end:
             self.error = end
         except GpumendError as error:
             self._failed("peers", "", error, 0.0, 0.0)
@@ -287,12 +287,12 @@ class _Life:
         self._check("interrupts", "XCC", lambda: self._compute_interrupts(gpu))
 
     def _close(self, gpu: OpenedGpu) -> None:
-        if isinstance(self.error, DeviceLost):
+        if isinstance(self.error, Unavailable):
             self._close_quietly(gpu)
             return
         try:
             self._check("close", "", lambda: self._closed(gpu))
-        except DeviceLost as lost:
+        except Unavailable as lost:
             self.error = self.error or lost
 
     def _closed(self, gpu: OpenedGpu) -> _Done:
@@ -309,7 +309,8 @@ class _Life:
     # ---- one check
 
     def _check(self, name: str, engine: str, work: Callable[[], _Done]) -> bool:
-        """Run it and note what came of it. Only DeviceLost and Stopped get past."""
+        """Run it and note what came of it. Only what ends all checks gets past: Stopped, and DeviceLost; once it is open,
+        any Unavailable (a remote GPU's server is gone)."""
         if name in self.run.skip:
             return self._skip(name, engine, "left out by --skip", applies=False)
         if engine in self.stuck:
@@ -346,7 +347,7 @@ class _Life:
         if isinstance(error, Stopped):
             raise error
         self._failed(name, "BAR0" if isinstance(error, BarWrong) else engine, error, seconds, wall_s)
-        if isinstance(error, DeviceLost):
+        if isinstance(error, DeviceLost) or (name != "boot" and isinstance(error, Unavailable)):
             self.run.lost.add(self.subject.index)
             raise error
         return False
@@ -366,7 +367,7 @@ class _Life:
 
     def _forget_faults(self, error: GpumendError) -> None:
         """What failed may have left a page fault latched: the next check is not to blame for it."""
-        if self.gpu is None or isinstance(error, DeviceLost):
+        if self.gpu is None or isinstance(error, Unavailable):
             return
         with suppress(GpumendError):  # it may be closed, or be lost just now: the next check tells
             self.gpu.faults()
@@ -464,7 +465,7 @@ class _Life:
             return wrong
         try:
             self._carry_back(gpu, helper, memory, pieces, _sdma(engine), "")
-        except (DeviceLost, Stopped):
+        except (Unavailable, Stopped):
             raise
         except GpumendError:  # it agrees, or cannot tell: its own check comes
             return wrong
@@ -496,7 +497,7 @@ class _Life:
                 if odd is not None:
                     raise
                 odd = (helper, wrong)
-            except (DeviceLost, Stopped):
+            except (Unavailable, Stopped):
                 raise
             except GpumendError as stuck:
                 self._failed("sdma", _sdma(helper), stuck, 0.0, 0.0)
@@ -705,7 +706,7 @@ class _Life:
             try:
                 return work()
             except GpumendError as error:
-                if index in self.run.lost and not isinstance(error, (DeviceLost, Stopped)):
+                if index in self.run.lost and not isinstance(error, (Unavailable, Stopped)):
                     return _Done(verified=False, reason=f"GPU {index} was lost meanwhile")
                 raise
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from base.errors import DeviceLost, Exit, GpumendError, InvalidData, UsageError
+from base.errors import DeviceLost, Exit, GpumendError, InvalidData, Unavailable, UsageError
 from base.findings import Finding, Severity
 
 MIB: Final = 1 << 20
@@ -201,7 +201,16 @@ _SUMMARIES: Final = {
     "interrupts": "interrupts do not arrive",
     "peers": "copies between peers fail",
     "close": "the GPU could not be closed cleanly",
+    "lost": "the GPU is lost from the bus",
+    "unreachable": "the GPU cannot be reached any more",
 }
+
+
+def _gone(check: Check, error: GpumendError) -> str:
+    """`lost`, or `unreachable` (its server is gone; while it is opened, that is what is told); "": it is still there."""
+    if isinstance(error, DeviceLost):
+        return "lost"
+    return "unreachable" if isinstance(error, Unavailable) and check.name != "boot" else ""
 
 
 def findings_of(failures: Sequence[tuple[Check, GpumendError]]) -> tuple[Finding, ...]:
@@ -210,22 +219,22 @@ def findings_of(failures: Sequence[tuple[Check, GpumendError]]) -> tuple[Finding
     for check, error in failures:
         if isinstance(error, Stopped):
             continue
-        kind = "lost" if isinstance(error, DeviceLost) else type(error).__name__
+        kind = _gone(check, error) or type(error).__name__
         what = "" if isinstance(error, DataWrong) else error.expected
-        groups.setdefault((check.name if kind != "lost" else "", kind, what), []).append((check, error))
+        groups.setdefault(("" if _gone(check, error) else check.name, kind, what), []).append((check, error))
     return tuple(_finding(members) for members in groups.values())
 
 
 def _finding(members: list[tuple[Check, GpumendError]]) -> Finding:
     check, error = members[0]
-    lost = isinstance(error, DeviceLost)
+    gone = _gone(check, error)
     engines = list(dict.fromkeys(one.engine for one, _ in members if one.engine))
     where = ", ".join(engines[:16]) + (f" and {len(engines) - 16} more" if len(engines) > 16 else "")
     own = getattr(error, "finding_code", "")  # a sick GPU: what a probe would call it
     return Finding(
-        "amd.selftest.lost" if lost else own or f"amd.selftest.{check.name}",
-        Severity.FATAL if lost else Severity.ERROR,
-        "the GPU is lost from the bus" if lost else _SUMMARIES[check.name],
+        f"amd.selftest.{gone}" if gone else own or f"amd.selftest.{check.name}",
+        Severity.FATAL if gone else Severity.ERROR,
+        _SUMMARIES[gone or check.name],
         error.expected,
         f"{error.args[0]}: {one_line(error.seen)}" if error.seen else str(error.args[0]),
         "; ".join(part for part in (where, error.where) if part),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -135,3 +138,18 @@ def code_of_findings(findings: Iterable[Finding]) -> int:
 def gpu_head(gpu: Gpu) -> dict[str, Any]:
     """What every entry of "gpus" starts with (docs/json.md)."""
     return {"index": gpu.index, "bdf": gpu.bdf, "part": gpu.part.name, "arch": gpu.part.arch}
+
+
+@contextmanager
+def ends_in_order() -> Iterator[None]:
+    """Within, SIGTERM and SIGHUP are what Ctrl-C is: GPUs that were opened are closed first. What is ignored stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {one: signal.signal(one, signal.default_int_handler) for one in numbers}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -11,7 +11,7 @@ import click
 
 from base.errors import Exit, UsageError
 from base.findings import graver
-from commands.common import common_options, emit, gpu_head, settings_of
+from commands.common import common_options, emit, ends_in_order, gpu_head, settings_of
 from render.reports import error_body, error_lines, print_finding
 from render.text import Printer, Table
 
@@ -89,7 +89,7 @@ def selftest_command(
     head = {"level": level, "seed": seed, "dry_run": dry_run}
     if dry_run:
         return _dry(found, plan_selftest(found, **options), settings_of(context), head)
-    with _bar() as progress:
+    with ends_in_order(), _bar() as progress:
         try:
             reports = selftest_gpus(found, seed=seed, progress=progress, **options)
         except KeyboardInterrupt as stop:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from base.errors import Exit, InvalidData, Refused, Undecided, UsageError
-from commands.common import Settings, common_options, emit, gpu_head, settings_of
+from commands.common import Settings, common_options, emit, ends_in_order, gpu_head, settings_of
 from render.text import Printer, Table, clean
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def _limited(settings: Settings, limit: int | None, rows: Sequence[Any]) -> Sequ
 
 
 @trace_group.command("record", short_help="Boot a GPU through our driver and keep every access.")
-@click.option("-o", "--output", metavar="FILE", type=_FILE, required=True, help="New file for the trace; NAME.gz is packed.")
+@click.option(
+    "-o", "--output", metavar="FILE", type=_FILE, required=True, help="New file for the trace; NAME.gz is packed."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, touch nothing.")
 @common_options
@@ -95,7 +97,8 @@ def record(context: click.Context, output: Path, yes: bool, dry_run: bool) -> in
     gpu = found[0]
     if not dry_run and not yes and not gpu.address.startswith("model:"):
         ask("booting", gpu)
-    answer = record_trace(gpu, output, firmware=settings.firmware, dry_run=dry_run)
+    with ends_in_order():
+        answer = record_trace(gpu, output, firmware=settings.firmware, dry_run=dry_run)
     row = gpu_head(gpu) | answer
     columns = ("gpu", "bdf", "part", "status", "accesses", "path")
     cells = [[row[name] for name in ("index", *columns[1:])]]

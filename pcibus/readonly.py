@@ -25,7 +25,7 @@ class ReadOnly:
         self.inner = transport
         self.index_registers = index_registers
         self.name = transport.name
-        self.can = transport.can & ~(Can.CONFIG_WRITE | Can.DMA)
+        self.can = transport.can & ~(Can.CONFIG_WRITE | Can.DMA | Can.INTERRUPTS)
         self._depth = 0
         self._owner = 0
         self._saved: dict[tuple[int, int], int] = {}
@@ -88,7 +88,7 @@ class ReadOnly:
                     self._restore()
 
     def _check_alone(self) -> None:
-        driver = self.inner.info().driver
+        driver = "" if Can.VIA_DRIVER in self.can else self.inner.info().driver
         if driver or (driver is None and Can.HOST in self.can):
             raise Refused(
                 "using index registers",

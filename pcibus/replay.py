@@ -57,7 +57,7 @@ class Replay:
             self._bars = {bar.index: bar for bar in map(bar_of, _list(head["bars"]))}
             self._config_size = _int(head["config_size"])
             # A recording is not on this machine's bus, whatever was recorded.
-            self.can = Can(_int(head["can"]) & sum(flag.value for flag in Can)) & ~Can.HOST
+            self.can = Can(_int(head["can"]) & sum(flag.value for flag in Can)) & ~(Can.HOST | Can.INTERRUPTS)
             self.recorded_name = _word(head["name"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidData(

@@ -19,9 +19,10 @@ import re
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol, overload
 
 from base.errors import (
     DeviceLost,
@@ -205,7 +206,7 @@ class SysfsTransport:
         self._config: dict[bool, int] = {}
         self._config_size: int | None = None
         self._bars: dict[int, Bar] | None = None
-        self._windows: OrderedDict[tuple[int, bool, int], _Window] = OrderedDict()
+        self._windows: OrderedDict[tuple[int, bool, int], Window] = OrderedDict()
         self._awake_until = 0.0
 
     def info(self) -> FunctionInfo:
@@ -288,9 +289,9 @@ class SysfsTransport:
         """Word by word: memory behind a BAR is not cached, and a wide unaligned load may fault on some machines."""
         self._check_block(bar, offset, size)
         words = array.array("I")
-        for at, count in _pieces(offset, size):
-            window, index = self._at(bar, at, 4, write=False)
-            words.extend(window.words[index : index + count // 4])
+        while len(words) < size // 4:
+            window, index = self._at(bar, offset + 4 * len(words), 4, write=False)
+            words.extend(window.words[index : index + size // 4 - len(words)])  # to the window's end at most
         if sys.byteorder == "big":
             words.byteswap()
         return words.tobytes()
@@ -300,11 +301,13 @@ class SysfsTransport:
         words = array.array("I", data)
         if sys.byteorder == "big":
             words.byteswap()
-        for at, count in _pieces(offset, len(data)):
-            window, index = self._at(bar, at, 4, write=True)
-            first = (at - offset) // 4
-            for step in range(count // 4):
-                window.words[index + step] = words[first + step]
+        done = 0
+        while done < len(words):
+            window, index = self._at(bar, offset + 4 * done, 4, write=True)
+            count = min(len(words) - done, len(window.words) - index)
+            for step in range(count):
+                window.words[index + step] = words[done + step]
+            done += count
 
     def exclusive(self) -> AbstractContextManager[None]:
         return self._lock.exclusive()
@@ -383,25 +386,28 @@ class SysfsTransport:
                 where=f"BAR{bar.index}+{offset:#x} on {self.bdf}",
             )
 
-    def _at(self, index: int, offset: int, size: int, *, write: bool) -> tuple[_Window, int]:
+    def _at(self, index: int, offset: int, size: int, *, write: bool) -> tuple[Window, int]:
         """The window that holds the access, and the index of its word in it."""
         if offset % size:
             raise ValueError(f"BAR{index}+{offset:#x}: not aligned to {size} bytes")
         bar = self._bar(index)
         self._check_inside(bar, offset, size)
-        whole = bar.size <= _WHOLE_BAR_BYTES
-        start = 0 if whole else offset - offset % _WINDOW_BYTES
+        self._stay_asleep(f"accessing BAR{index}", config=False)
+        start, span = self._span(bar, offset)
         key = (index, write, start)
         window = self._windows.get(key)
-        self._stay_asleep(f"accessing BAR{index}", config=False)
         if window is None:
-            window = self._map(bar, start, bar.size if whole else min(_WINDOW_BYTES, bar.size - start), write)
+            window = self._map(bar, start, span, write)
             while len(self._windows) >= _MAX_WINDOWS:
                 self._windows.popitem(last=False)[1].close()
             self._windows[key] = window
         return window, (offset - start) // size
 
-    def _map(self, bar: Bar, start: int, size: int, write: bool) -> _Window:
+    def _span(self, bar: Bar, offset: int) -> tuple[int, int]:
+        """Start and size of the window that an access at this offset gets."""
+        return span_within(0, bar.size, offset)
+
+    def _map(self, bar: Bar, start: int, size: int, write: bool) -> Window:
         doing = f"mapping BAR{bar.index}"
         file = self.path / f"resource{bar.index}"
         try:
@@ -410,7 +416,7 @@ class SysfsTransport:
             raise self._explain(error, doing, file.name) from error
         try:
             protection = mmap.PROT_READ | (mmap.PROT_WRITE if write else 0)
-            return _Window(mmap.mmap(handle, size, flags=mmap.MAP_SHARED, prot=protection, offset=start))
+            return MappedWindow(mmap.mmap(handle, size, flags=mmap.MAP_SHARED, prot=protection, offset=start))
         except (OSError, ValueError) as error:
             raise self._explain_map(error, doing, file) from error
         finally:
@@ -520,7 +526,35 @@ class SysfsTransport:
         )
 
 
-class _Window:
+class Words(Protocol):
+    """Aligned words of one size: each index is one access of that size."""
+
+    def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, index: int, /) -> int: ...
+
+    @overload
+    def __getitem__(self, index: slice, /) -> Iterable[int]: ...
+
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+
+
+class Window(Protocol):
+    """A piece of a BAR, as words of 32 and of 64 bits."""
+
+    @property
+    def words(self) -> Words: ...
+
+    @property
+    def longs(self) -> Words: ...
+
+    def close(self) -> None: ...
+
+
+class MappedWindow:
+    """A mapped piece of a BAR: each index is one load or store."""
+
     """A mapped piece of a BAR, as aligned 32-bit and 64-bit words: each index is one load or store."""
 
     __slots__ = ("_map", "_view", "longs", "words")
@@ -537,15 +571,12 @@ class _Window:
         self._map.close()
 
 
-def _pieces(offset: int, size: int) -> list[tuple[int, int]]:
-    """(offset, bytes) of the parts of a block, none across a window's edge."""
-    pieces = []
-    end = offset + size
-    while offset < end:
-        count = min(end, offset - offset % _WINDOW_BYTES + _WINDOW_BYTES) - offset
-        pieces.append((offset, count))
-        offset += count
-    return pieces
+def span_within(first: int, end: int, offset: int) -> tuple[int, int]:
+    """Start and size of the window around `offset` in the stretch first..end: all of it, if that is not too much."""
+    if end - first <= _WHOLE_BAR_BYTES:
+        return first, end - first
+    start = max(first, offset - offset % _WINDOW_BYTES)
+    return start, min(offset - offset % _WINDOW_BYTES + _WINDOW_BYTES, end) - start
 
 
 def parse_resource(text: str, *, where: str = "resource") -> dict[int, Bar]:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from base.clock import Clock, RealClock
 from base.errors import GpumendError
-from pcibus.transport import Bar, DmaBuffer, FunctionInfo, LockHolder, Transport
+from pcibus.transport import Bar, Can, DmaBuffer, FunctionInfo, LockHolder, Transport
 
 SCHEMA = 1
 BLOCK_LIMIT_BYTES = 256 << 10
@@ -46,7 +46,7 @@ class Trace:
     ) -> None:
         self.inner = transport
         self.name = transport.name
-        self.can = transport.can
+        self.can = transport.can & ~Can.INTERRUPTS  # a recording has none
         self._sink = sink
         self._clock = clock or RealClock()
         self._start = self._clock.now()
@@ -136,6 +136,10 @@ class Trace:
             buffer = _TracedBuffer(self, self._buffers, inner)
             row.update(buffer=self._buffers, page_size=inner.page_size, bus_addr=list(inner.bus_addr))
         return buffer
+
+    def acquire(self) -> None:
+        """Opens the transport beneath, where that has to be asked for (VFIO); nothing of it is recorded."""
+        getattr(self.inner, "acquire", lambda: None)()
 
     def close(self) -> None:
         self._head()

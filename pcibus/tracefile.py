@@ -1,6 +1,7 @@
 """Traces of a device's accesses read from files, in two formats, plain or gzip: one stream of `Touch`es.
 
     ours        what `trace.py` writes: JSON lines
+                an access with "times" happened that often in a row
     register    one line an access, `R|W|D offset value [xN] ; name`: R and W a register (byte offset in BAR5), D a
                 doorbell (byte offset in BAR2); neighbours that are the same are one line with xN
 
@@ -172,7 +173,8 @@ class TraceFile:
             value = None if failed and "value" not in row else _number(row["value"])
             size = 8 if op.endswith("64") else 4
             kind: Kind = "read" if op.startswith("read") else "write"
-            return Touch(number, kind, "bar", _number(row["bar"]), _number(row["offset"]), size, value, failed=failed)
+            place = (_number(row["bar"]), _number(row["offset"]))
+            return Touch(number, kind, "bar", *place, size, value, times=_times(row), failed=failed)
         if op in ("read_block", "write_block"):
             kind = "read" if op == "read_block" else "write"
             data, size = _data(row)
@@ -182,7 +184,8 @@ class TraceFile:
         if op in ("config_read", "config_write"):
             value = None if failed and "value" not in row else _number(row["value"])
             kind = "read" if op == "config_read" else "write"
-            return Touch(number, kind, "config", 0, _number(row["offset"]), _number(row["size"]), value, failed=failed)
+            place = (0, _number(row["offset"]))
+            return Touch(number, kind, "config", *place, _number(row["size"]), value, times=_times(row), failed=failed)
         if op in ("dma_read", "dma_write"):
             kind = "read" if op == "dma_read" else "write"
             data, size = _data(row)
@@ -222,6 +225,14 @@ def _number(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _U64:
         raise ValueError(f"{value!r:.40} is not an unsigned 64-bit number")
     return value
+
+
+def _times(row: dict[str, Any]) -> int:
+    """A ring of last accesses writes neighbours that are the same as one line."""
+    times = _number(row.get("times", 1))
+    if not times:
+        raise ValueError("an access that happened 0 times")
+    return times
 
 
 def _word(value: Any) -> str:

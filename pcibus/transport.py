@@ -23,6 +23,8 @@ class Can(Flag):
     MMIO = auto()  # BARs can be mapped
     DMA = auto()  # memory that the device can reach
     HOST = auto()  # the device is on this machine's bus: /proc and /sys say more about it
+    INTERRUPTS = auto()  # an InterruptSource too
+    VIA_DRIVER = auto()  # the kernel driver that is bound is the way in, and keeps others out (vfio-pci)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +136,17 @@ class Transport(Protocol):
     def alloc_dma(self, size: int) -> DmaBuffer: ...
 
     def close(self) -> None: ...
+
+
+class InterruptSource(Protocol):
+    """What a transport with `Can.INTERRUPTS` has besides."""
+
+    def enable_interrupts(self) -> None:
+        """From now on the function's first interrupt vector reaches this process; twice is as good as once."""
+        ...
+
+    def disable_interrupts(self) -> None: ...
+
+    def wait_interrupt(self, timeout_s: float) -> bool:
+        """Until an interrupt has come since the last call, or the time is up; whether one has."""
+        ...

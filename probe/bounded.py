@@ -27,7 +27,7 @@ class Bounded:
         self._now = clock.now
         self._deadline = deadline
         self.name = name
-        self.can: Can = inner.can
+        self.can: Can = inner.can & ~Can.INTERRUPTS
 
     def _late(self) -> OutOfTime:
         return OutOfTime("reading the GPU", expected="an answer within the time of one probe", where=self.name)

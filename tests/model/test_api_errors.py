@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 import gpumend
 from amdriver.memory import BadAddress, BadAlignment, BadSize, Closed, DoubleFree, OutOfMemory
 from amdriver.opengpu import ForeignBuffer, GpuBuffer, NoSuchEngine, OpenGpu
+from amdriver.opening import open_gpu
 from base.clock import VirtualClock
-from base.errors import GpumendError, InvalidData, Refused, Unavailable, UsageError
+from base.errors import DeviceLost, GpumendError, InvalidData, NotPermitted, Refused, Unavailable, Undecided, UsageError
+from gpumodel import open_models
+from tests.model.injected import Injected, ones, raising
 
 SIZE = 1 << 16
 
@@ -327,6 +330,35 @@ def test_xcc_that_is_not_there_is_refused(gpu: OpenGpu, xcc: int) -> None:
 
 
 # ---- opening
+
+
+def test_read_of_a_gpu_whose_bars_died_is_not_taken_for_data(firmware_dir: Path) -> None:
+    transport = Injected(open_models("mi350x", clock := VirtualClock())[0])
+    with open_gpu(transport, clock, firmware_dirs=[firmware_dir]) as opened:
+        buffer = opened.alloc(64)
+        buffer.write(b"\xff" * 64)
+        assert buffer.read() == b"\xff" * 64
+        transport.harm, transport.at = ones, 0
+        with pytest.raises(Undecided, match="reading a buffer") as caught:
+            buffer.read()
+        assert "registers read all ones" in caught.value.seen
+        transport.config_too = True
+        with pytest.raises(DeviceLost):
+            buffer.read()
+        transport.harm = None
+
+
+def test_free_that_fails_once_is_not_told_as_a_double_free_by_close(firmware_dir: Path) -> None:
+    transport = Injected(open_models("mi350x", clock := VirtualClock())[0])
+    opened = open_gpu(transport, clock, firmware_dirs=[firmware_dir])
+    buffer = opened.alloc(64)
+    transport.harm, transport.at, transport.count = raising(lambda: NotPermitted("writing")), transport.accesses, 1
+    with pytest.raises(NotPermitted):
+        buffer.free()
+    with pytest.raises(DoubleFree):
+        buffer.free()
+    opened.close()
+    assert transport.open_dma == []
 
 
 def test_open_among_several_asks_which(firmware_dir: Path) -> None:

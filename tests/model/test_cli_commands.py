@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import cli
+from base.errors import Unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 HIVE = "model:mi350x*8"
@@ -132,7 +133,9 @@ WRONG = [
     (("--on", "model:mi350x*8?fault=nope@1", "list"), 64, "nope"),
     (("--on", "model:mi350x*8?fault=mec-hang@8", "list"), 64, "8"),
     (("--on", "nonsense", "list"), 64, "nonsense"),
-    (("--on", "vfio:0000:c1:00.0", "list"), 64, "not built yet"),
+    (("--on", "vfio:0000:c1", "list"), 64, "vfio:0000:c1:00.0"),
+    (("--on", "vfio:0000:c1:00.0?resets=no", "list"), 64, "resets=allowed"),
+    (("--on", "vfio:ffff:ff:1f.7", "list"), 69, "a PCI function at that address"),
     (("--on", HIVE, "-g", "8", "list"), 64, "0000:"),
     (("--on", HIVE, "-g", "x", "list"), 64, "index"),
     (("lst",), 64, "list"),
@@ -388,3 +391,20 @@ def test_every_known_part_has_its_firmware_listed(run) -> None:  # type: ignore[
     for part in PARTS.values():
         if not part.is_vf:
             assert "gc_9_" in run("firmware", "needed", part.name.lower()).out, part.name
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_probe_with_a_limit_of_its_own_is_given_that(run, how: str, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    import probe.run
+
+    limits: list[float] = []
+
+    def probe_all(targets: object, *, limit_s: float, **_: object) -> list[object]:
+        limits.append(limit_s)
+        raise Unavailable("probing", seen="enough seen")
+
+    monkeypatch.setattr(probe.run, "probe_all", probe_all)
+    words = ("--timeout", "30") if how == "option" else ()
+    monkeypatch.setenv("GPUMEND_PROBE_TIMEOUT", "7" if how == "option" else "30")
+    assert run("--on", "model:mi350x", "probe", *words).code == 69
+    assert limits == [30.0]

@@ -211,7 +211,8 @@ def test_selftest_copies_that_drop_a_byte_are_found(run: Run, monkeypatch: pytes
     assert "1 of 4096 bytes differ" in bad["seen"] or "bytes differ, the first at" in bad["seen"]
 
 
-def test_selftest_interrupted_closes_and_exits_130(firmware_dir: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_selftest_interrupted_closes_and_exits_130(number: signal.Signals, firmware_dir: Path) -> None:
     """The GPUs live in this process: after the interrupt they are as after any clean close."""
     import gpumend
     from amdriver.opening import open_gpu
@@ -227,7 +228,7 @@ def test_selftest_interrupted_closes_and_exits_130(firmware_dir: Path) -> None:
             time.sleep(0.05)
         looked.transport.close()
         time.sleep(1.5)  # some way into it; wherever it is, what it has begun must be closed
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=90)
         assert (process.returncode, out, err.strip()) == (130, "", "interrupted")
         for gpu in gpumend.list_gpus([server.address]):

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from amdriver.ih import RING_BYTES, Ih, decode
+from amdriver.ih import MAX_KEPT, RING_BYTES, Ih, decode
 from base.clock import VirtualClock
 from base.errors import DeviceLost
 from tests import boot_fakes as fakes
@@ -148,3 +148,48 @@ def test_ih_fini_turns_rings_and_doorbells_off(ring: Ring) -> None:
     ring.ih.sw_fini()
     ring.ih.sw_fini()
     assert ring.gmc.live == []
+
+
+def test_ih_collect_keeps_what_came_for_poll_and_asks_for_the_next_interrupt(ring: Ring) -> None:
+    ring.send(8, 224, 1, count=2)
+    ring.ih.collect()
+    assert ring.transport.doorbells == [(0x340 * 4, 64)]
+    ring.send(8, 224, 2)
+    assert [one.context[0] for one in ring.ih.poll()] == [1, 1, 2]
+    assert ring.ih.poll() == []
+
+
+def test_ih_collect_without_an_entry_asks_for_the_next_interrupt_all_the_same(ring: Ring) -> None:
+    """Else the first interrupt that comes with nothing, or late, would be the last."""
+    ring.ih.collect()
+    assert ring.transport.doorbells == [(0x340 * 4, 0)]
+
+
+def test_ih_collect_sees_what_comes_while_the_pointer_is_told(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell, late = ring.ih._tell_read, [5, 6]
+
+    def told_while_more_comes() -> None:
+        if late:
+            ring.send(8, 224, late.pop(0))
+        tell()
+
+    monkeypatch.setattr(ring.ih, "_tell_read", told_while_more_comes)
+    ring.send(8, 224, 4)
+    ring.ih.collect()
+    assert [offset for _, offset in ring.transport.doorbells] == [32, 64, 96]
+    assert [one.context[0] for one in ring.ih.poll()] == [4, 5, 6]
+
+
+def test_ih_collect_ends_though_the_gpu_never_stops(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring.ih, "_tell_read", lambda: ring.send(8, 224))
+    ring.ih.collect()
+    assert 10 < len(ring.ih.poll()) < 1000
+
+
+def test_ih_collected_entries_are_bounded_and_the_loss_is_counted(ring: Ring) -> None:
+    for number in range(3):
+        ring.send(8, 224, number, count=MAX_KEPT // 2)
+        ring.ih.collect()
+    kept = ring.ih.poll()
+    assert (len(kept), ring.ih.overflows) == (MAX_KEPT, 1)
+    assert (kept[0].context[0], kept[-1].context[0]) == (1, 2)

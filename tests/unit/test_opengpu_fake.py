@@ -10,10 +10,10 @@ import pytest
 
 from amdriver import sdma_packets
 from amdriver.device import Device
-from amdriver.memory import Closed
+from amdriver.memory import BadAddress, Closed
 from amdriver.opengpu import STAGING_BYTES, ForeignBuffer, NoSuchEngine, OpenGpu
 from base.clock import VirtualClock
-from base.errors import DeviceLost, WaitTimeout
+from base.errors import DeviceLost, Undecided, WaitTimeout
 
 SPACE = 32 << 20
 MC_BASE = 0x80_0000_0000
@@ -25,6 +25,7 @@ class FakeBuffer:
         self.gmc, self.gpu_va, self.size, self.where = gmc, at, size, where
         self.extents = () if where == "host" else ((at, size),)
         self.freed = False
+        self.peer: FakeBuffer | None = None
 
     def read(self, offset: int, size: int) -> bytes:
         return bytes(self.gmc.memory[self.gpu_va + offset : self.gpu_va + offset + size])
@@ -49,6 +50,12 @@ class FakeGmc:
     def alloc(self, size: int, *, where: str = "vram", owner: str = "", uncached: bool = False) -> FakeBuffer:
         made = FakeBuffer(self, self.next, size, where)
         self.next += -(-size // 4096) * 4096
+        self.live.append(made)
+        return made
+
+    def map_peer(self, peer: FakeBuffer) -> FakeBuffer:
+        made = FakeBuffer(self, peer.gpu_va, peer.size, "peer")
+        made.peer = peer
         self.live.append(made)
         return made
 
@@ -203,8 +210,84 @@ def test_opengpu_stuck_engine_is_told_once_and_the_others_go_on() -> None:
         gpu.copy(two, one)
     assert caught.value.seen == "SDMA0 got stuck before"
     one.write(b"\x07" * 64)
-    gpu.copy(two, one, engine=1)
-    assert two.read() == b"\x07" * 64
+    three = gpu.alloc(64)
+    gpu.copy(three, one, engine=1)
+    assert three.read() == b"\x07" * 64
+
+
+def test_opengpu_buffer_that_a_stuck_engine_was_to_write_is_never_read_as_if_it_were_right() -> None:
+    gpu, device = opened()
+    one, two = gpu.alloc(64), gpu.alloc(64)
+    device.sdma.queues[0].stuck = True
+    gpu.copy(two, one)
+    with pytest.raises(WaitTimeout):
+        two.read()
+    for _ in range(2):
+        with pytest.raises(Undecided, match="reading a buffer") as caught:
+            two.read()
+    assert "got stuck before, with work for this buffer" in caught.value.seen
+    assert one.read() == bytes(64)
+    two.free()
+
+
+def test_opengpu_peer_buffer_that_a_stuck_engine_was_to_write_is_not_certain_for_its_owner() -> None:
+    gpu, device = opened()
+    other, _ = opened(FakeDevice("other"))
+    theirs = other.alloc(64)
+    device.sdma.queues[0].stuck = True
+    gpu.fill(gpu.map_peer(theirs), 1)
+    with pytest.raises(WaitTimeout):
+        gpu.synchronize()
+    with pytest.raises(Undecided):
+        theirs.read()
+
+
+def test_opengpu_mapped_buffer_whose_owner_is_closed_is_refused() -> None:
+    gpu, _ = opened()
+    other, _ = opened(FakeDevice("other"))
+    near = gpu.map_peer(other.alloc(64))
+    other.close()
+    with pytest.raises(Closed) as caught:
+        gpu.copy(gpu.alloc(64), near)
+    assert caught.value.seen == "its owner is closed"
+
+
+def test_opengpu_engine_that_makes_no_room_is_stuck() -> None:
+    gpu, device = opened()
+    one, two = gpu.alloc(64), gpu.alloc(64)
+
+    def full() -> None:
+        raise WaitTimeout("waiting for SDMA 0 to read its ring")
+
+    device.sdma.queues[0].submit = full  # type: ignore[method-assign]
+    with pytest.raises(WaitTimeout):
+        gpu.copy(two, one)
+    with pytest.raises(NoSuchEngine):
+        gpu.copy(two, one)
+    with pytest.raises(Undecided):
+        two.read()
+
+
+def test_opengpu_fence_that_is_asked_with_a_short_wait_leaves_the_engine_alone() -> None:
+    gpu, device = opened()
+    one, two = gpu.alloc(64), gpu.alloc(64)
+    device.sdma.queues[0].stuck = True
+    gpu.copy(two, one)
+    fence = gpu.fence()
+    with pytest.raises(WaitTimeout):
+        fence.wait(0.001)
+    device.sdma.made[0].value = 1  # it was only slow
+    fence.wait(0.001)
+    assert two.read() == bytes(64)
+
+
+def test_opengpu_write_of_an_array_counts_bytes_not_items() -> None:
+    gpu, _ = opened()
+    one = gpu.alloc(16)
+    one.write(memoryview(bytes(range(16))).cast("I"))
+    assert one.read() == bytes(range(16))
+    with pytest.raises(BadAddress):
+        one.write(memoryview(bytes(16)).cast("I"), 4)
 
 
 def test_opengpu_timestamps_come_in_order() -> None:
@@ -270,6 +353,19 @@ def test_opengpu_close_of_a_lost_gpu_raises_device_lost_first() -> None:
     with pytest.raises(DeviceLost):
         gpu.close()
     assert device.closed == 1
+
+
+def test_opengpu_close_that_is_interrupted_closes_the_device_all_the_same() -> None:
+    gpu, device = opened()
+    gpu.fill(gpu.alloc(64), 1)
+
+    def interrupted(value: int, timeout_s: float) -> int:
+        raise KeyboardInterrupt
+
+    device.sdma.made[0].wait = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        gpu.close()
+    assert (device.closed, gpu.is_open, device.gmc.copier) == (1, False, None)
 
 
 def test_opengpu_error_of_the_body_is_the_news_and_that_of_closing_a_note() -> None:

@@ -270,6 +270,22 @@ def test_run_gpu_that_cannot_be_opened_is_a_result(error: Exception, code: int, 
     assert len(reports[1].findings) == 1
 
 
+def test_run_gpu_whose_server_went_away_blames_no_engine_and_exits_69() -> None:
+    clock = VirtualClock()
+    gpu = FakeGpu(clock)
+
+    def gone() -> None:
+        raise Unavailable("reading from remote:1", seen="the server closed the connection")
+
+    gpu.alive = gone  # type: ignore[method-assign]
+    (report,) = run([subject(gpu)], SMALL, clock)
+    assert (report.exit_code, report.status) == (Exit.UNAVAILABLE, "unavailable")
+    (finding,) = report.findings
+    assert (finding.code, finding.summary) == ("amd.selftest.unreachable", "the GPU cannot be reached any more")
+    assert len([check for check in report.checks if check.status is Status.FAILED]) == 1
+    assert gpu.closed == 1
+
+
 def test_run_close_that_fails_is_a_failed_check() -> None:
     clock = VirtualClock()
     gpu = FakeGpu(clock)
