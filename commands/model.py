@@ -13,6 +13,7 @@ from commands.common import Settings, common_options, emit, settings_of
 from gpumend import list_gpus
 from render.text import Printer, Table
 
+DEFAULT_REMOTE = "127.0.0.1:6667"
 DEMO = "model:mi350x*8?fault=discovery-clobbered@2,bootloader-silent@5"
 
 
@@ -66,33 +67,70 @@ def model_faults(context: click.Context) -> int:
 
 @model_group.command("serve", short_help="Software GPUs in a process of their own, over a socket.")
 @click.argument("spec", metavar="MODEL")
+@click.option("--remote", metavar="HOST:PORT", help="Default 127.0.0.1:6667; port 0: any free one.")
 @click.option(
-    "--remote", metavar="HOST:PORT", default="127.0.0.1:6667", show_default=True, help="Port 0: any free one."
+    "--vfio-user", "folder", metavar="DIR", help="Instead: sockets DIR/gpu0.sock ... for QEMU's vfio-user-pci device."
 )
 @click.option(
     "--allow-remote", is_flag=True, help="Serve beyond this machine, too: whoever reaches the port owns these GPUs."
 )
+@click.option(
+    "--kept", type=click.IntRange(1, 2_000_000), metavar="N", help="With --vfio-user: accesses in a trace (4096)."
+)
 @common_options
 @click.pass_context
-def serve(context: click.Context, spec: str, remote: str, allow_remote: bool) -> int:
+def serve(
+    context: click.Context, spec: str, remote: str | None, folder: str | None, allow_remote: bool, kept: int | None
+) -> int:
     """Serve the GPUs of MODEL ('mi350x*8') until Ctrl-C: they live on while clients come, go and are killed.
 
-    Speaks tinygrad's remote PCI protocol (REMOTE=HOST:PORT) as well as gpumend's --on remote:HOST:PORT."""
-    from gpumend import serve_model
-
+    Speaks tinygrad's remote PCI protocol (REMOTE=HOST:PORT) as well as gpumend's --on remote:HOST:PORT; with
+    --vfio-user the GPUs are PCI devices of a virtual machine, and SIGUSR1 writes their last accesses to DIR/gpuN.trace."""
     settings = settings_of(context)
     settings.command = "model serve"
+    if folder is not None and (remote is not None or allow_remote):
+        raise UsageError(
+            "serving GPUs", expected="--vfio-user, or --remote with --allow-remote", seen="--vfio-user and one of those"
+        )
+    if folder is None and kept is not None:
+        raise UsageError("serving GPUs", expected="--kept with --vfio-user", seen="--kept alone")
     # SIGTERM, too, is a wish to end in order
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with serve_model(remote, spec, allow_remote=allow_remote) as server:
-            _tell_address(settings, server.address, len(server.transports))
-            server.wait()
+        if folder is not None:
+            _serve_vfio_user(settings, folder, spec, kept)
+        else:
+            _serve_remote(settings, remote or DEFAULT_REMOTE, spec, allow_remote)
     except KeyboardInterrupt:
         pass
     finally:
         signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def _serve_remote(settings: Settings, remote: str, spec: str, allow_remote: bool) -> None:
+    from gpumend import serve_model
+
+    with serve_model(remote, spec, allow_remote=allow_remote) as server:
+        _tell_address(settings, server.address, len(server.transports))
+        server.wait()
+
+
+def _serve_vfio_user(settings: Settings, folder: str, spec: str, kept: int | None) -> None:
+    from gpumend import serve_vfio_user
+
+    with serve_vfio_user(folder, spec, kept=kept, say=lambda text: click.echo(text, err=True)) as server:
+        before = signal.signal(signal.SIGUSR1, lambda *_: server.dump())
+        try:
+            served, where = len(server.transports), str(server.folder)
+            table = Table(("address", "gpus"), [[server.address, served]])
+            text = f"serving {spec.removeprefix('model:')} at {where} (vfio-user)"
+            body = {"address": server.address, "served": served}
+            emit(settings, "model serve", body=body, table=table, human=lambda printer: printer.line(text))
+            sys.stdout.flush()
+            server.wait()
+        finally:
+            signal.signal(signal.SIGUSR1, before)
 
 
 def _tell_address(settings: Settings, address: str, gpus: int) -> None:

@@ -21,7 +21,7 @@ from gpumodel.chips import GIB, VENDOR_AMD, Chip, discovery_table
 from gpumodel.gfx import Gfx
 from gpumodel.gmc import Gmc
 from gpumodel.ih import Ih
-from gpumodel.memory import ModelDmaBuffer, Vram
+from gpumodel.memory import BusMemory, ModelDmaBuffer, Vram
 from gpumodel.nbio import Nbio
 from gpumodel.psp import Psp
 from gpumodel.ras import Ras
@@ -62,6 +62,8 @@ class ModelGpu:
 
     def __init__(self, hive: Hive, index: int, layout: Layout, serial_capability: bool) -> None:
         self.hive = hive
+        self.is_used = hive.used  # an earlier driver left it so; no more after a reset that boots the firmware
+        self.bus_memory: BusMemory = hive.host_memory
         self.index = index
         self.chip = hive.chip
         self.bdf = self.chip.bdfs[index]
@@ -71,6 +73,7 @@ class ModelGpu:
         self.config = pciconfig.build(
             self.chip.device_id, VENDOR_AMD, self.bars, self.serial if serial_capability else None
         )
+        self.fresh_config = self.config.copy()
         self.wrongs: list[str] = []
         self.lost_during = ""  # the stage at which the device leaves the bus; see stage
         self.nbio, self.psp, self.smu, self.gmc = Nbio(self), Psp(self), Smu(self), Gmc(self)
@@ -99,10 +102,6 @@ class ModelGpu:
     @property
     def clock(self) -> Clock:
         return self.hive.clock
-
-    @property
-    def is_used(self) -> bool:
-        return self.hive.used
 
     @property
     def unknown_accesses(self) -> Counter[tuple[str, int]]:

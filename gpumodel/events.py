@@ -22,6 +22,7 @@ class Events:
         self._lock = threading.RLock()
         self._running = False
         self._due = 0.0  # when the work that runs now was due
+        self._now = 0.0  # while work runs, time stands: on the real clock, work that looks again soon would never end
 
     def after(self, delay_s: float, work: Callable[[], None], *, follow: bool = False) -> None:
         """Run `work` once `delay_s` have passed and somebody looks.
@@ -30,7 +31,8 @@ class Events:
         packets takes as long as they take. Not for work that asks for itself again and again."""
         with self._lock:
             self._order += 1
-            start = self._due if follow and self._running else self._clock.now()
+            now = self._now if self._running else self._clock.now()
+            start = self._due if follow and self._running else now
             heapq.heappush(self._queue, (start + delay_s, self._order, work))
 
     def run_due(self) -> None:
@@ -41,8 +43,9 @@ class Events:
             if self._running:  # work itself reads memory and registers
                 return
             self._running = True
+            self._now = self._clock.now()
             try:
-                while self._queue and self._queue[0][0] <= self._clock.now():
+                while self._queue and self._queue[0][0] <= self._now:
                     self._due, _, work = heapq.heappop(self._queue)
                     work()
             finally:

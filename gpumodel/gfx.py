@@ -53,6 +53,7 @@ _PLAIN = (
     "GRBM_STATUS*",
     "GRBM_READ_ERROR*",
     "GRBM_CHIP_REVISION",
+    "GRBM_CNTL",
     "GRBM_GFX_CNTL",
     "GRBM_GFX_INDEX",
     "CP_STAT",
@@ -76,6 +77,7 @@ _PLAIN = (
     "CP_PQ_WPTR_POLL_CNTL*",
     "CP_RB_WPTR_POLL_CNTL",
     "CP_IQ_WAIT_TIME?",
+    "CP_INT_CNTL",
     "CP_INT_*_RING0",
     "CP_ME1_PIPE?_INT_*",
     "CPC_INT_STATUS",
@@ -90,6 +92,7 @@ _PLAIN = (
     "SQ_IND_*",
     "SQ_TIMEOUT_*",
     "SPI_CSQ_WF_ACTIVE_*",
+    "TCP_CNTL",
     "TCP_UTCL1_STATUS",
     "TCP_UTCL1_CNTL2",
     "UTCL2_MEM_ECC_STATUS",
@@ -123,7 +126,10 @@ _HQD_ACTIVE = ("CP_HQD_ACTIVE", "CP_HQD_DEQUEUE_REQUEST", "CP_HQD_PQ_WPTR_LO")
 _RESETS = {
     "GRBM_STATUS": 0x00003008,  # guess: clean bits and free command slots, as idle older parts show; never 0
     "GRBM_GFX_INDEX": BROADCAST,
+    "GRBM_CNTL": 0x18,
+    "TCP_CNTL": 0x2F9C0000,
     "CP_MEC_CNTL": 0x50000000,  # both engines halted
+    "CP_PQ_STATUS": 2,  # guess: doorbells on; tinygrad never writes it; the default of gc_9_0_default.h is 0
     "GB_ADDR_CONFIG": 0x2A114042,  # what the driver programs on these parts
     "GB_ADDR_CONFIG_READ": 0x2A114042,
     "CP_HQD_PERSISTENT_STATE": 0x0BE05301,
@@ -390,7 +396,7 @@ class Gfx:
         slot = self._selected(entry)
         self._gpu.registers.store(entry, value)
         if value & 1 and slot not in self.queues:
-            self.activate(slot)
+            self.activate(slot).preload()
         elif not value & 1 and slot in self.queues:
             self.remove(slot)
 
@@ -461,6 +467,7 @@ def declare(layout: Layout, chip: Chip) -> None:
         unit.plain((*_PER_QUEUE, *hqd), _RESETS, bank=select, bank_mask=QUEUE_SELECT)
         unit.plain(_PER_PIPE, bank=select, bank_mask=PIPE_SELECT)
         unit.plain(_PER_VMID, bank=select, bank_mask=VMID_SELECT)
+        _reserved(unit, unit.address(Regs.CP_HQD_PQ_DOORBELL_CONTROL) + 1)
         _banked(unit, "CP_HQD_ACTIVE", Gfx.hqd_active)
         _banked(unit, "CP_HQD_DEQUEUE_REQUEST", Gfx.hqd_dequeue)
         _banked(unit, "CP_HQD_PQ_WPTR_LO", Gfx.hqd_wptr)
@@ -481,4 +488,11 @@ def _banked(unit: Unit, name: str, on_write: OnWrite) -> None:
     register = Regs.REGISTERS[name]
     entry = Entry(f"{unit.prefix}.{name}", unit.address(register), _RESETS.get(name, 0), unit.owner, unit.instance)
     entry.bank, entry.bank_mask, entry.on_write = unit.address(Regs.GRBM_GFX_CNTL), QUEUE_SELECT, on_write
+    unit.layout.add(entry)
+
+
+def _reserved(unit: Unit, address: int) -> None:
+    """The hole among the HQD registers (reserved_144 of v9_mqd): kgd_gfx_v9_hqd_load writes it with the others."""
+    entry = Entry(f"{unit.prefix}.CP_HQD_RESERVED_144", address, 0, unit.owner, unit.instance)
+    entry.bank, entry.bank_mask = unit.address(Regs.GRBM_GFX_CNTL), QUEUE_SELECT
     unit.layout.add(entry)

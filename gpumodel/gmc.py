@@ -190,7 +190,7 @@ class Gmc:
             return None
         target = self._gpu_behind(bus_addr)
         if target is None:
-            return self._gpu.hive.host_memory.read(bus_addr, size)
+            return self._gpu.bus_memory.read(bus_addr, size)
         gpu, bar, offset = target
         reaches = bar == 0 and gpu.decodes and offset + size <= gpu.vram.size
         return gpu.vram.read(offset, size) if reaches else None
@@ -203,7 +203,7 @@ class Gmc:
             return False
         target = self._gpu_behind(bus_addr)
         if target is None:
-            return self._gpu.hive.host_memory.write(bus_addr, data)
+            return self._gpu.bus_memory.write(bus_addr, data)
         gpu, bar, offset = target
         reaches = bar == 0 and gpu.decodes and offset + len(data) <= gpu.vram.size
         if reaches:
@@ -226,6 +226,8 @@ class Gmc:
             for bar in (0, 2):
                 found = gpu.bars[bar]
                 if found.address <= bus_addr < found.address + found.size:
+                    if not self._gpu.bus_memory.reaches_bars(bus_addr):
+                        return None
                     return gpu, bar, bus_addr - found.address
         return None
 

@@ -4,12 +4,14 @@ VRAM is a sparse file that exists in memory only (Linux memfd); where there is n
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import weakref
 from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 PAGE = 4096
 CHUNK = 2 << 20
@@ -32,8 +34,9 @@ class Vram:
         self._map: mmap.mmap | None = None
         self._written: set[int] = set()  # chunks
         self._pages: dict[int, bytearray] = {}
+        self._shared = False
         if hasattr(os, "memfd_create"):
-            self._fd = os.memfd_create(name)
+            self._fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             os.ftruncate(self._fd, size)
             self._closer = weakref.finalize(self, os.close, self._fd)
             with suppress(OSError, ValueError, OverflowError):
@@ -45,7 +48,7 @@ class Vram:
         if self._map is not None and size <= CHUNK:
             if offset // CHUNK in self._written or (offset + size - 1) // CHUNK in self._written:
                 return self._map[offset : offset + size]
-            return bytes(size)
+            return self._look(offset, size) if self._shared else bytes(size)
         if self._fd >= 0:
             return os.pread(self._fd, size, offset)
         parts = (self._pages.get(page, bytes(PAGE))[first:last] for page, first, last in _split(offset, size))
@@ -68,6 +71,38 @@ class Vram:
         for page, first, last in _split(offset, len(data)):
             self._pages.setdefault(page, bytearray(PAGE))[first:last] = data[done : done + last - first]
             done += last - first
+
+    def _look(self, offset: int, size: int) -> bytes:
+        """Where others write, too, a chunk that we did not write may hold something."""
+        data = os.pread(self._fd, size, offset)
+        if data != bytes(size):
+            self._written.update((offset // CHUNK, (offset + size - 1) // CHUNK))
+        return data
+
+    def share(self) -> int:
+        """The descriptor of the file, for others to map; it keeps its size from now on. -1 where there is no file."""
+        if self._fd >= 0 and not self._shared:
+            fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+            self._shared = True
+        return self._fd
+
+    def clear(self) -> None:
+        """All zeros again; gives the real memory back, also for those who have the file mapped."""
+        if self._map is not None:
+            self._map.madvise(mmap.MADV_REMOVE)
+        elif self._fd >= 0:
+            self._zero_file()
+        self._written.clear()
+        self._pages.clear()
+
+    def _zero_file(self) -> None:
+        at = 0
+        with suppress(OSError):  # there is no more data behind `at`
+            while True:
+                first = os.lseek(self._fd, at, os.SEEK_DATA)
+                at = os.lseek(self._fd, first, os.SEEK_HOLE)
+                for start in range(first, at, CHUNK):
+                    os.pwrite(self._fd, bytes(min(CHUNK, at - start)), start)
 
     def used(self) -> int:
         """Bytes of real memory that it takes."""
@@ -102,6 +137,18 @@ def _split(offset: int, size: int) -> list[tuple[int, int, int]]:
     return pieces
 
 
+class BusMemory(Protocol):
+    """What a device reaches by bus address beside the BARs of its hive."""
+
+    def read(self, bus_addr: int, size: int) -> bytes | None: ...
+
+    def write(self, bus_addr: int, data: bytes) -> bool: ...
+
+    def reaches_bars(self, bus_addr: int) -> bool:
+        """Whether an address that lies in a BAR is that BAR, and not memory at the same address."""
+        ...
+
+
 class HostMemory:
     """The memory of the machine that the GPUs of a hive reach by bus address."""
 
@@ -127,6 +174,9 @@ class HostMemory:
         self._starts.append(first)
         self._buffers.append(data)
         return ModelDmaBuffer(self, data, size, first, before_access)
+
+    def reaches_bars(self, bus_addr: int) -> bool:
+        return True
 
     def free(self, first: int) -> None:
         """Take the buffer that starts there away from the device; once is enough."""

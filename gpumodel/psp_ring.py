@@ -245,14 +245,15 @@ class Ring:
     # Memory and firmware.
 
     def _setup_tmr(self, command: psp_gfx_cmd_resp) -> None:
-        """Empty: boot firmware has set it up already, as it has on these parts."""
+        """Without a size: boot firmware has set it up already, as it has on these parts (boot_time_tmr of
+        amdgpu_psp.c, which sends neither size nor address; tinygrad sends MI350X an address: ignored, a guess)."""
         self._gpu.stage("tmr")
         self._fault("tmr")
         asked = command.cmd.cmd_setup_tmr
         address = asked.buf_phy_addr_hi << 32 | asked.buf_phy_addr_lo
-        if bool(address) != bool(asked.buf_size) or address % PAGE or asked.buf_size % PAGE:
+        if (asked.buf_size and not address) or address % PAGE or asked.buf_size % PAGE:
             raise Refusal(Status.BAD_PARAMETERS, f"TMR at {address:#x} with {asked.buf_size:#x} bytes")
-        if address:
+        if asked.buf_size:
             self._gpu.gmc.mc_read(address, 4)
             self._gpu.gmc.mc_read(address + asked.buf_size - 4, 4)
         self.tmr = True

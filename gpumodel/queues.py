@@ -25,6 +25,7 @@ DOORBELL_S = 1e-6  # guess: until the MEC looks at a queue whose doorbell rang
 CLIENT_CPF, CLIENT_CPC = 4, 5  # gmc_v9_0.c, client names of the GFX hub
 FETCH_DWORDS = 1 << 16  # more than the longest packet
 HQD_WORDS = 56  # MQD dwords 128 and up, registers CP_MQD_BASE_ADDR and up
+MQD_LOGIC_XCC = 39  # dword of compute_current_logic_xcc_id
 AQL_SLOTS = 2  # PQ_CONTROL.SLOT_BASED_WPTR of an AQL queue
 IH_CP = 0x14  # client GRBM_CP
 
@@ -124,6 +125,21 @@ class ComputeQueue:
         self.position = self._start_position()
         self._reported = self.position
         self._worker = Aql(self) if self.is_aql else Pm4(self)
+
+    def preload(self) -> None:
+        """A slot that a driver starts by its registers takes the rest from its MQD (kgd_gfx_v9_hqd_load writes only
+        the HQD's registers, init_mqd of kfd_mqd_manager_v9.c asks for PRELOAD_REQ): here, which XCC of the queue it is."""
+        wanted = Regs.CP_HQD_PERSISTENT_STATE.kind(self.bank.get("CP_HQD_PERSISTENT_STATE")).PRELOAD_REQ
+        if not self.is_aql or not wanted:
+            return
+        mqd = self.bank.get("CP_MQD_BASE_ADDR_HI") << 32 | self.bank.get("CP_MQD_BASE_ADDR") & ~3
+        vmid = Regs.CP_MQD_CONTROL.kind(self.bank.get("CP_MQD_CONTROL")).VMID
+        try:
+            word = self.gpu.gmc.read(self.hub, vmid, mqd + MQD_LOGIC_XCC * 4, 4, client=CLIENT_CPC)
+        except PageFault as fault:
+            self.stop(f"MQD at {mqd:#x}: {fault}")
+            return
+        self.logic_xcc = int.from_bytes(word, "little")
 
     @property
     def doorbell_index(self) -> int | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gpumodel.gmc import PageFault
 from gpumodel.pm4 import BadPacket, Body, Pm4, Verdict, needs
-from gpumodel.queues import HQD_WORDS, Bank, ComputeQueue, Slot
+from gpumodel.queues import HQD_WORDS, MQD_LOGIC_XCC, Bank, ComputeQueue, Slot
 from gpumodel.registerfile import WORD
 from registers.amd.structs_pm4 import Op
 
@@ -24,7 +24,6 @@ MQD_BYTES = 2048
 MQD_HQD = 128  # dword of the first HQD register
 MQD_RPTR = 138
 MQD_WPTR = 182
-MQD_LOGIC_XCC = 39
 MQD_STRIDE = 226
 DOORBELL_BITS = 0x0FFFFFFC
 DOORBELL_EN = 1 << 30

@@ -230,6 +230,14 @@ class Sdma:
         if ring.enabled and not ring.get("MINOR_PTR_UPDATE") & 1:
             engine.wake(DOORBELL_S)
 
+    def ring_rptr(self, entry: Entry, value: int) -> None:
+        """With MINOR_PTR_UPDATE a ring that is on goes on from there (gfx_resume skips bad commands so; tinygrad takes
+        over the rings of a killed process on MI350X boards without switching them off)."""
+        engine, ring = self._place(entry)
+        self._gpu.registers.store(entry, value)
+        if ring.enabled and ring.get("MINOR_PTR_UPDATE") & 1:
+            engine.drop(ring)
+
     def _place(self, entry: Entry) -> tuple[Engine, Ring]:
         engine = self.engines[entry.instance]
         return engine, engine.rings[RINGS.index(entry.name.split("_")[1])]
@@ -259,6 +267,8 @@ def declare(layout: Layout, chip: Chip) -> None:
                 entry = Entry(f"SDMA[{engine}].{text}", address, _RESETS.get(text, 0), "sdma", engine)
                 if name == "RB_CNTL":
                     entry.on_write = Sdma.ring_control
+                elif name in ("RB_RPTR", "RB_RPTR_HI"):
+                    entry.on_write = Sdma.ring_rptr
                 elif name in ("RB_WPTR", "RB_WPTR_HI"):
                     entry.on_write = Sdma.ring_wptr
                 layout.add(entry)

@@ -86,7 +86,10 @@ class Ring:
 
     @property
     def has_work(self) -> bool:
-        return self.enabled and (bool(self._frames) or self.position < self.get64("RB_WPTR"))
+        """Not while a driver changes the pointers."""
+        if not self.enabled or self.get("MINOR_PTR_UPDATE") & 1:
+            return False
+        return bool(self._frames) or self.position < self.get64("RB_WPTR")
 
     @property
     def inside_ib(self) -> bool:
@@ -239,6 +242,14 @@ class Engine:
         self._due = False
         self._rings = []
         self.first_position = 0
+
+    def drop(self, ring: Ring) -> None:
+        """What a ring has in work, and start it again at its pointers."""
+        if self.at_work is ring:
+            self._life += 1
+            self.at_work = None
+            self._due = False
+        ring.restart()
 
     def wake(self, delay_s: float = 0.0) -> None:
         if self._due:

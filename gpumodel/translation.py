@@ -28,6 +28,7 @@ FURTHER = 1 << 56  # TF
 BLOCK_FRAGMENT_SHIFT = 59
 PAGE_MASK = 0x0000_FFFF_FFFF_F000
 TABLE_MASK = 0x0000_FFFF_FFFF_FFC0
+MOST = 0x0000_FFFF_FFFF_FFFF  # where physical addresses wrap
 LEVEL_BITS = 9
 FAULT_VALID, FAULT_READ, FAULT_WRITE, FAULT_EXECUTE = 1, 2, 4, 8  # PERMISSION_FAULTS
 TLB_ENTRIES = 8192  # guess: more than hardware has, so that what is never flushed stays wrong for long
@@ -67,17 +68,22 @@ class Denied(Exception):
 
 
 class Leaf:
-    """A translation of 2^shift bytes. The low bits come from the address, whatever the entry has there: a fragment that
-    starts in the middle of its block leads to the wrong memory."""
+    """A translation of 2^shift bytes, made from the entry of 2^`own_shift` bytes that covers `address`.
+
+    The low bits within an entry come from the address, whatever the entry has there. A fragment goes on in both
+    directions from the entry that was met: what it maps is contiguous (amdgpu_vm_pte_fragment), but nobody aligns its
+    physical address, neither the kernel nor tinygrad (a guess: nothing says that hardware rounds it down). Where its
+    entries are not contiguous, the one that was met speaks for all."""
 
     __slots__ = ("base", "flags", "kind", "low", "shift")
 
-    def __init__(self, flags: int, shift: int) -> None:
+    def __init__(self, flags: int, shift: int, own_shift: int, address: int) -> None:
         self.flags = flags
         self.shift = shift
         self.low = (1 << shift) - 1
         self.kind = Kind.BUS if flags & SYSTEM else Kind.VRAM
-        self.base = flags & PAGE_MASK & ~self.low
+        own_low = (1 << own_shift) - 1
+        self.base = (flags & PAGE_MASK & ~own_low) - (address & self.low & ~own_low)
         if not flags & VALID:
             self.kind, self.base, self.flags = Kind.NOTHING, 0, READABLE | WRITEABLE
 
@@ -139,7 +145,7 @@ class Walk:
                     yield Place(kind, start), length
                 raise
             here = min(end, (address | leaf.low) + 1) - address
-            place = leaf.base | address & leaf.low if leaf.kind is not Kind.NOTHING else start + length
+            place = leaf.base + (address & leaf.low) & MOST if leaf.kind is not Kind.NOTHING else start + length
             if leaf.kind is kind and place == start + length and length:
                 length += here
             else:
@@ -183,9 +189,9 @@ class Walk:
         """A translation out of an entry that covers 2^pages_log2 pages, or more if its fragment says so."""
         if entry & VALID:
             fragment = entry >> FRAGMENT_SHIFT & 31 if self.use_fragments else 0
-            return Leaf(entry, PAGE_SHIFT + max(pages_log2, fragment))
+            return Leaf(entry, PAGE_SHIFT + max(pages_log2, fragment), PAGE_SHIFT + pages_log2, address)
         if entry & PARTIALLY_RESIDENT:
-            return Leaf(entry, PAGE_SHIFT + pages_log2)
+            return Leaf(entry, PAGE_SHIFT + pages_log2, PAGE_SHIFT + pages_log2, address)
         if level:
             why = f"the entry of directory level {level} is not valid"
             raise Denied(address, _missing(write), why, walker=1, enable="PDE0")

@@ -9,6 +9,12 @@ AMD's headers are under the MIT licence: registers/data/NOTICE.md"""
 from registers.core import Register, RegisterBlock, bit, bits, reg
 
 
+class GRBM_CNTL_t(Register):
+    __slots__ = ()
+    READ_TIMEOUT = bits(7, 0)
+    REPORT_LAST_RDERR = bit(31)
+
+
 class GRBM_STATUS2_t(Register):
     __slots__ = ()
     ME0PIPE1_CMDFIFO_AVAIL = bits(3, 0)
@@ -963,6 +969,18 @@ class MC_VM_MX_L1_TLB_CNTL_t(Register):
     ATC_EN = bit(13)
 
 
+class TCP_CNTL_t(Register):
+    __slots__ = ()
+    FORCE_HIT = bit(0)
+    FORCE_MISS = bit(1)
+    L1_SIZE = bits(3, 2)
+    FLAT_BUF_HASH_ENABLE = bit(4)
+    FLAT_BUF_CACHE_SWIZZLE = bit(5)
+    FORCE_EOW_TOTAL_CNT = bits(20, 15)
+    FORCE_EOW_TAGRAM_CNT = bits(27, 22)
+    DISABLE_Z_MAP = bit(28)
+
+
 class COMPUTE_DISPATCH_INITIATOR_t(Register):
     __slots__ = ()
     COMPUTE_SHADER_EN = bit(0)
@@ -1157,6 +1175,26 @@ class CP_GFX_ERROR_t(Register):
     C2_FETCHER_UTCL1_ERROR = bit(29)
     ST_FETCHER_UTCL1_ERROR = bit(30)
     CE_INIT_UTCL1_ERROR = bit(31)
+
+
+class CP_INT_CNTL_t(Register):
+    __slots__ = ()
+    CP_VM_DOORBELL_WR_INT_ENABLE = bit(11)
+    CP_ECC_ERROR_INT_ENABLE = bit(14)
+    GPF_INT_ENABLE = bit(16)
+    WRM_POLL_TIMEOUT_INT_ENABLE = bit(17)
+    CMP_BUSY_INT_ENABLE = bit(18)
+    CNTX_BUSY_INT_ENABLE = bit(19)
+    CNTX_EMPTY_INT_ENABLE = bit(20)
+    GFX_IDLE_INT_ENABLE = bit(21)
+    PRIV_INSTR_INT_ENABLE = bit(22)
+    PRIV_REG_INT_ENABLE = bit(23)
+    OPCODE_ERROR_INT_ENABLE = bit(24)
+    TIME_STAMP_INT_ENABLE = bit(26)
+    RESERVED_BIT_ERROR_INT_ENABLE = bit(27)
+    GENERIC2_INT_ENABLE = bit(29)
+    GENERIC1_INT_ENABLE = bit(30)
+    GENERIC0_INT_ENABLE = bit(31)
 
 
 class CP_MEC_DOORBELL_RANGE_LOWER_t(Register):
@@ -2207,6 +2245,7 @@ class CPC_PSP_DEBUG_t(Register):
 
 
 class Gc(RegisterBlock):
+    GRBM_CNTL = reg(0x0000, GRBM_CNTL_t, 0)
     GRBM_STATUS2 = reg(0x0002, GRBM_STATUS2_t, 0)
     GRBM_STATUS = reg(0x0004, GRBM_STATUS_t, 0)
     GRBM_STATUS_SE0 = reg(0x0005, GRBM_STATUS_SEn_t, 0)
@@ -2315,6 +2354,7 @@ class Gc(RegisterBlock):
     MC_VM_SYSTEM_APERTURE_LOW_ADDR = reg(0x0961, MC_VM_SYSTEM_APERTURE_LOW_ADDR_t, 0)
     MC_VM_SYSTEM_APERTURE_HIGH_ADDR = reg(0x0962, MC_VM_SYSTEM_APERTURE_HIGH_ADDR_t, 0)
     MC_VM_MX_L1_TLB_CNTL = reg(0x0963, MC_VM_MX_L1_TLB_CNTL_t, 0)
+    TCP_CNTL = reg(0x0b02, TCP_CNTL_t, 0)
     COMPUTE_DISPATCH_INITIATOR = reg(0x0e00, COMPUTE_DISPATCH_INITIATOR_t, 0)
     COMPUTE_START_X = reg(0x0e04, COMPUTE_START_X_t, 0)
     COMPUTE_START_Y = reg(0x0e05, COMPUTE_START_Y_t, 0)
@@ -2342,6 +2382,7 @@ class Gc(RegisterBlock):
     CPC_INT_INFO = reg(0x1037, CPC_INT_INFO_t, 0)
     CPC_INT_ADDR = reg(0x1039, CPC_INT_ADDR_t, 0)
     CP_GFX_ERROR = reg(0x103b, CP_GFX_ERROR_t, 0)
+    CP_INT_CNTL = reg(0x1049, CP_INT_CNTL_t, 0)
     CP_MEC_DOORBELL_RANGE_LOWER = reg(0x105c, CP_MEC_DOORBELL_RANGE_LOWER_t, 0)
     CP_MEC_DOORBELL_RANGE_UPPER = reg(0x105d, CP_MEC_DOORBELL_RANGE_UPPER_t, 0)
     CP_INT_CNTL_RING0 = reg(0x106a, CP_INT_CNTL_RING0_t, 0)

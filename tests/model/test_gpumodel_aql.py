@@ -213,3 +213,31 @@ def test_other_xccs_of_the_partition_do_not_consume() -> None:
     queue.state.logic_xcc = 3
     queue.send(dispatch())
     assert rig.get(HERE) == 0
+
+
+def preloaded(xcc: int, mqd: int, *, request: int = 1) -> tuple[Rig, AqlQueue]:
+    """A queue on one XCC, started by its registers, whose MQD says that it is logical XCC `xcc`."""
+    rig = Rig()
+    rig.put(mqd + 39 * 4, xcc)
+    queue = AqlQueue(rig, xcc=xcc, control=AQL)
+    queue.set("CP_MQD_BASE_ADDR", mqd)
+    queue.set("CP_HQD_PERSISTENT_STATE", 0x0BE05300 | request)
+    return rig, queue
+
+
+def test_queue_that_starts_by_registers_takes_its_logical_xcc_from_the_mqd() -> None:
+    rig, queue = preloaded(3, 0x50_0000)
+    assert queue.open().state.logic_xcc == 3
+    assert ("GC[3]", 0, 5) in rig.memory.seen
+
+
+def test_queue_that_starts_by_registers_without_preload_is_the_first_xcc() -> None:
+    _, queue = preloaded(3, 0x50_0000, request=0)
+    assert queue.open() and queue.state.logic_xcc == 0
+
+
+def test_queue_whose_mqd_cannot_be_read_stops() -> None:
+    rig, queue = preloaded(3, 0x50_0000)
+    rig.memory.forbidden.append(range(0x50_0000, 0x50_1000))
+    assert queue.open().state.state.name == "STOPPED"
+    assert rig.gpu.wrongs == ["gfx: queue 1.0.0 of XCC 3: MQD at 0x500000: no page at 0x50009c"]

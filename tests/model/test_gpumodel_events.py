@@ -103,6 +103,26 @@ def test_work_on_the_real_clock_runs_when_somebody_looks() -> None:
     assert done == [1]
 
 
+def test_work_that_looks_again_soon_on_the_real_clock_lets_the_access_return() -> None:
+    """A queue that waits looks again after a microsecond, which is over before its look has ended."""
+    clock = RealClock()
+    (gpu,) = open_models("mi350x", clock)
+    events = gpu.gpu.hive.events
+    looks: list[float] = []
+
+    def look() -> None:
+        looks.append(clock.now())
+        assert len(looks) < 100, "the access never returns"
+        clock.sleep(0.0001)
+        events.after(1e-6, look)
+
+    events.after(0, look)
+    for access in range(1, 4):
+        clock.sleep(0.001)
+        gpu.read32(5, MEMSIZE)
+        assert len(looks) == access
+
+
 def test_work_that_reads_through_the_transport_does_not_run_other_work_inside_itself() -> None:
     (gpu,) = open_models("mi350x")
     order: list[str] = []

@@ -10,6 +10,7 @@ from gpumodel.queues import Slot
 from tests.engine_rig import (
     KIQ,
     KIQ_MARK,
+    ME1_QUEUE0,
     MEC_FIRMWARE,
     RLC_FIRMWARE,
     Queue,
@@ -178,6 +179,24 @@ def test_doorbell_needs_its_switches(register: str, value: int) -> None:
     queue.submit(write_data(HERE, 1))
     assert rig.get(HERE) == 0
     assert "doorbell while CP_PQ_STATUS or the MEC range has doorbells off" in rig.gpu.wrongs[0]
+
+
+def test_doorbells_are_on_where_nobody_switched_them() -> None:
+    """tinygrad never writes CP_PQ_STATUS."""
+    rig = Rig("mi350x?state=cold")
+    assert rig.reg("GC[5].CP_PQ_STATUS") == 2
+
+
+def test_hqd_registers_have_no_hole_that_the_kernel_would_write_into() -> None:
+    """kgd_gfx_v9_hqd_load writes all dwords from CP_MQD_BASE_ADDR to CP_HQD_PQ_WPTR_HI, for the selected queue."""
+    rig = Rig()
+    layout = rig.gpu.registers.layout
+    first, last = (layout.address(f"GC[3].{name}") for name in ("CP_MQD_BASE_ADDR", "CP_HQD_PQ_WPTR_HI"))
+    assert [address for address in range(first, last + 1) if address not in layout.entries] == []
+    hole = layout.address("GC[3].CP_HQD_RESERVED_144")
+    with rig.selected(ME1_QUEUE0, 3):
+        rig.gpu.registers.write(hole, 7)
+    assert rig.gpu.registers.read(hole) == 0
 
 
 def test_doorbell_that_is_off_or_foreign_reaches_nobody() -> None:

@@ -238,13 +238,21 @@ def test_setup_tmr_empty_or_with_a_buffer_and_destroy() -> None:
     place = gpu.mc(0x1000000)
     buffer = {"buf_phy_addr_lo": place & 0xFFFFFFFF, "buf_phy_addr_hi": place >> 32}
     assert gpu.send(5, **buffer, buf_size=0x1300000).resp.status == 0
-    assert gpu.send(5, **buffer, buf_size=0).resp.status == Status.BAD_PARAMETERS
+    assert gpu.send(5, buf_size=0x1300000).resp.status == Status.BAD_PARAMETERS
     assert gpu.send(7).resp.status == 0
     assert not gpu.gpu.psp.ring.tmr
     assert gpu.gpu.wrongs == [
         "psp: command 0x7: DESTROY_TMR without SETUP_TMR",
-        "psp: command 0x5: TMR at 0x8001000000 with 0x0 bytes",
+        "psp: command 0x5: TMR at 0x0 with 0x1300000 bytes",
     ]
+
+
+def test_setup_tmr_with_an_address_and_no_size_is_the_tmr_of_boot_time() -> None:
+    """So tinygrad asks on MI350X, where boot firmware has made the TMR."""
+    gpu = ready()
+    beyond = 0x7FFF_0000_0000  # ignored, so it need not be memory
+    assert gpu.send(5, buf_phy_addr_lo=0, buf_phy_addr_hi=beyond >> 32, buf_size=0).resp.status == 0
+    assert gpu.gpu.psp.ring.tmr and gpu.gpu.wrongs == []
 
 
 def test_psp_refuses_tmr_and_firmware_stays_out(mi300x: Files) -> None:

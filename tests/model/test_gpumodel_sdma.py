@@ -459,6 +459,29 @@ def test_queue_goes_on_at_the_pointers_that_were_written_while_it_was_off() -> N
     assert rig.get(HERE) == 9
 
 
+@pytest.mark.parametrize("left", ["idle", "copy", "poll"])
+def test_ring_that_is_on_is_taken_over_at_new_pointers(left: str) -> None:
+    """As tinygrad takes an engine over that a killed process left on."""
+    rig, ring = opened()
+    begun = {"idle": NOP, "copy": copy(TARGET, SOURCE, 64 << 20), "poll": poll_memory(HERE, 1)}[left]
+    rig.put(SOURCE, 0xBAD)
+    ring.submit(NOP, NOP, begun, fence(SIGNAL, 9), run=False)
+    rig.run(20e-6)
+    base = 0x60_0000
+    ring.set("GFX_MINOR_PTR_UPDATE", 1)
+    for name in ("GFX_RB_RPTR", "GFX_RB_RPTR_HI", "GFX_RB_WPTR", "GFX_RB_WPTR_HI"):
+        ring.set(name, 0)
+        rig.run(5e-6)
+    rig.put(SIGNAL, 0)
+    ring.set("GFX_RB_BASE", base >> 8)
+    ring.set("GFX_MINOR_PTR_UPDATE", 0)
+    ring.base, ring.wptr = base, 0
+    ring.submit(fence(SIGNAL, 2))
+    rig.run(5e-3)
+    assert (rig.get(SIGNAL), rig.get(TARGET), ring.reg("GFX_RB_RPTR")) == (2, 0, 16)
+    assert ring.idle and rig.gpu.wrongs == []
+
+
 def test_user_queue_by_registers_runs_in_its_vmid() -> None:
     """kgd_gfx_v9_4_3_hqd_sdma_load."""
     rig = Rig()
