@@ -23,6 +23,7 @@ from firmware.needed import CHIPS, PACKAGES, Chip, NeededFile, needed
 from firmware.pinned import PINS
 from firmware.psp import component, select_tas
 from firmware.ucode import select_p2s
+from firmware.verify import changed_copy
 
 if TYPE_CHECKING:
     from amdriver.ip_map import IpMap, Version
@@ -251,13 +252,27 @@ def _parsed(data: bytes, name: str, path: Path) -> FirmwareFile:
 
     file = parse(data, name)
     file.require_ok()
-    _check_chip(data, file, path)
+    digest = hashlib.sha256(data).hexdigest()
+    _check_known(digest, file, path)
+    _check_chip(digest, file, path)
     return file
 
 
-def _check_chip(data: bytes, file: FirmwareFile, path: Path) -> None:
+def _check_known(digest: str, file: FirmwareFile, path: Path) -> None:
+    """A known file with a byte changed where its checksum does not look."""
+    changed = changed_copy(file, digest)
+    if changed is not None:
+        raise InvalidData(
+            f"checking {file.name}",
+            expected=changed.expected,
+            seen=f"{changed.summary}: {changed.seen}",
+            where=str(path),
+            next_step=f"reinstall {PACKAGES}",
+        )
+
+
+def _check_chip(digest: str, file: FirmwareFile, path: Path) -> None:
     """A sound file of another chip under this name: by its digest, or by the number of the chip in its version."""
-    digest = hashlib.sha256(data).hexdigest()
     others = [name for name, pin in PINS.items() if digest.startswith(pin.sha256_16) and name != file.name]
     pin = PINS.get(file.name)
     seen = f"the bytes of {others[0]}" if others else ""

@@ -19,7 +19,7 @@ from firmware.containers import parse
 from firmware.layouts import DISCOVERY, UNKNOWN, kind_of, plain_name
 from firmware.model import CrcStatus, FirmwareFile
 from firmware.needed import ALL_NAMES, CHIPS, Chip, NeededFile, needed
-from firmware.pinned import PINS, Pin
+from firmware.pinned import PINS
 from firmware.reading import REINSTALL
 
 
@@ -207,20 +207,24 @@ def check(data: bytes, name: str) -> VerifyRow:
     pinned = None if pin is None else digest.startswith(pin.sha256_16)
     notes = [_verdict(file), _pin_note(file, pinned)]
     findings = file.findings
-    if pin is not None and not pinned and file.ok and _claims_to_be(file, pin):
-        findings = (*findings, _changed_copy(file, pin, digest))
+    changed = changed_copy(file, digest)
+    if changed is not None:
+        findings = (*findings, changed)
         notes = [f"{findings[-1].summary}: seen {findings[-1].seen}, expected {findings[-1].expected}"]
     status = _status(file, findings)
     note = "; ".join(note for note in notes if note)
     return VerifyRow(file.name, file.kind, version_text(file), status, note, digest, pinned, findings)
 
 
-def _claims_to_be(file: FirmwareFile, pin: Pin) -> bool:
-    """Whether a file has the size and the stored checksum of the known file; a real other version has another one."""
-    return file.crc is not None and (file.size_bytes, file.crc.stored) == (pin.size_bytes, pin.crc32)
+def changed_copy(file: FirmwareFile, digest: str) -> Finding | None:
+    """A finding when a sound-looking file has size and stored checksum of a known one, and another SHA-256 (`digest`).
 
-
-def _changed_copy(file: FirmwareFile, pin: Pin, digest: str) -> Finding:
+    A real other version has another checksum, and is no changed copy."""
+    pin = PINS.get(file.name)
+    if pin is None or digest.startswith(pin.sha256_16) or not file.ok or file.crc is None:
+        return None
+    if (file.size_bytes, file.crc.stored) != (pin.size_bytes, pin.crc32):
+        return None
     return Finding(
         "amd.firmware.crc",
         Severity.ERROR,

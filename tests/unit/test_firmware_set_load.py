@@ -82,6 +82,19 @@ def test_set_real_file_of_another_chip_is_told_by_its_digest(firmware_dir: Path,
     assert error.value.seen == "the bytes of sdma_4_4_4.bin"
 
 
+@pytest.mark.parametrize("name", ["smu_13_0_6.bin", "gc_9_4_3_mec.bin", "psp_13_0_6_ta.bin"])
+def test_set_real_file_with_any_changed_byte_is_refused(firmware_dir: Path, tmp_path: Path, name: str) -> None:
+    """Also where the file's own checksum does not look: of SMU files nobody knows what it covers."""
+    for file in firmware_dir.glob("*.bin"):
+        (tmp_path / file.name).symlink_to(file)
+    data = (firmware_dir / name).read_bytes()
+    for place in (9, len(data) // 2, len(data) - 1):
+        (tmp_path / name).unlink()
+        (tmp_path / name).write_bytes(data[:place] + bytes((data[place] ^ 0x10,)) + data[place + 1 :])
+        with pytest.raises(InvalidData, match=name):
+            firmware_set.load(MI300X, fakes.ip_map(), [tmp_path])
+
+
 def test_set_real_files_of_both_chips_are_complete(firmware_dir: Path) -> None:
     six = firmware_set.load(MI300X, fakes.ip_map(), [firmware_dir])
     assert (six.sos_version, six.needs_pmfw_version()) == (0x00360260, True)
