@@ -3,14 +3,17 @@ PYTHON ?= python3
 SEED   ?= 0
 VENV   := .venv
 BIN    := $(VENV)/bin
-CODE   := base pcibus registers firmware gpumodel amdriver probe render commands tools bench tests examples gpumend.py cli.py
+CODE   := base pcibus registers firmware gpumodel amdriver probe render lab commands tools bench tests examples gpumend.py cli.py
 
-.PHONY: demo test lint pytest fuzz fuzz-short bench firmware source regs regs-check picture clean help
+.PHONY: demo test test-lab test-peer lab lint pytest fuzz fuzz-short bench firmware source regs regs-check picture clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      a modelled hive with two sick GPUs, looked at"
 	@echo "make test      ruff, mypy, 20 s of fuzzing, pytest (fast tests)"
+	@echo "make test-lab  a stock Debian kernel in QEMU with our models on its PCI bus"
+	@echo "make test-peer unmodified tinygrad, installed into .venv, on served models"
+	@echo "make lab       fetch and build what test-lab and gpumend lab run need into .cache/lab"
 	@echo "make fuzz      200,000 mutations of every parser (SEED=n for others)"
 	@echo "make bench     ratios against the interpreter's own floor, peers' figures beside"
 	@echo "make firmware  fetch AMD's firmware files from Debian into .cache/ (tests use them)"
@@ -32,10 +35,20 @@ lint: $(VENV)/.test
 pytest: $(VENV)/.test
 	$(BIN)/pytest -n auto
 
+lab: $(VENV)/.demo
+	$(BIN)/gpumend lab build
+
+test-lab: $(VENV)/.test
+	$(BIN)/pytest -ra tests/lab
+
+test-peer: $(VENV)/.bench firmware
+	$(BIN)/pytest -ra tests/peer
+
 fuzz: $(VENV)/.test firmware
 	$(BIN)/python -m tests.fuzz.fuzz_discovery --count 200000 --seed $(SEED)
 	$(BIN)/python -m tests.fuzz.fuzz_firmware --count 200000 --seed $(SEED)
 	$(BIN)/python -m tests.fuzz.fuzz_remote --count 200000 --seed $(SEED)
+	$(BIN)/python -m tests.fuzz.fuzz_vfio_user --count 200000 --seed $(SEED)
 
 fuzz-short: $(VENV)/.test
 	@$(BIN)/python -m tests.fuzz.fuzz_discovery --seconds 20 --seed $(SEED) & first=$$!; \

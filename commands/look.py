@@ -73,9 +73,19 @@ def _row(gpu: Gpu, bus: str, uuid: str | None) -> dict[str, Any]:
 
 @click.command("probe", short_help="Ask every GPU what is wrong with it.")
 @click.option("--notes", is_flag=True, help="Show notes too, not only what needs attention.")
+@click.option(
+    "--timeout",
+    "limit_s",
+    type=click.FloatRange(0.5, 600),
+    default=2.0,
+    show_default=True,
+    envvar="GPUMEND_PROBE_TIMEOUT",
+    metavar="SECONDS",
+    help="For all GPUs together; slow machines need more (or GPUMEND_PROBE_TIMEOUT).",
+)
 @common_options
 @click.pass_context
-def probe_command(context: click.Context, notes: bool) -> int:
+def probe_command(context: click.Context, notes: bool, limit_s: float) -> int:
     """Ask each GPU how it is, read-only and bounded: at most 2 s for a GPU that answers nothing, all side by side.
 
     Gives a health word, the recovery action, and the reasons: expected, seen, where, what to do next.
@@ -85,7 +95,7 @@ def probe_command(context: click.Context, notes: bool) -> int:
 
     settings = settings_of(context)
     found = settings.find("probe")
-    reports = probe_gpus(found)
+    reports = probe_gpus(found, limit_s=limit_s)
     body = {"gpus": [report.to_dict() for report in reports]}
     emit(
         settings,

@@ -26,6 +26,7 @@ COMMANDS = {
     "trace": ("commands.trace", "trace_group"),
     "selftest": ("commands.selftest", "selftest_command"),
     "model": ("commands.model", "model_group"),
+    "lab": ("commands.lab", "lab_group"),
     "bind": ("commands.binding", "bind_command"),
     "unbind": ("commands.binding", "unbind_command"),
 }

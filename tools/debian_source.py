@@ -15,7 +15,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tools import debian
+from base import debian
 
 PACKAGE = "linux-source-7.3"
 FOLDERS = ("drivers/gpu/drm/amd/", "drivers/pci/", "include/linux/", "include/uapi/")

@@ -1,6 +1,6 @@
 """Bring AMD's firmware files into the git-ignored cache: `python tools/get_firmware.py [--update]`.
 
-The files come from Debian's newest firmware-amd-graphics (tools/debian.py). They land in .cache/firmware/amdgpu, the
+The files come from Debian's newest firmware-amd-graphics (base/debian.py). They land in .cache/firmware/amdgpu, the
 package's version in .cache/firmware/VERSION. Without --update a filled cache is left as it is."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: make the checkout importable
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tools import debian
+from base import debian
 
 PACKAGE = "firmware-amd-graphics"
 TARGET = debian.CACHE / "firmware"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import debian, get_firmware
+from base import debian
+from tools import get_firmware
 
 
 def ar(members: dict[str, bytes]) -> bytes:
@@ -37,7 +38,7 @@ def package(folder: Path, version: str, files: dict[str, bytes], links: dict[str
 
 
 class Mirror:
-    """Stands for tools.debian.download; counts how often it was asked."""
+    """Stands for base.debian.download; counts how often it was asked."""
 
     def __init__(self, deb: Path) -> None:
         self.deb = deb

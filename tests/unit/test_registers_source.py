@@ -1,16 +1,18 @@
-"""tools/debian.py and tools/debian_source.py: the mirror, the archive format, and what is said when something is missing."""
+"""base/debian.py and tools/debian_source.py: the mirror, the archive format, and what is said when something is missing."""
 
 from __future__ import annotations
 
 import io
 import lzma
+import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from tools import debian, debian_source
-from tools.debian import DebianError
+from base import debian
+from base.debian import DebianError
+from tools import debian_source
 
 
 def tar_of(files: dict[str, bytes]) -> bytes:
@@ -132,3 +134,37 @@ def test_source_of_a_package_with_no_kernel_in_it_is_refused(tmp_path: Path) -> 
     with pytest.raises(DebianError, match=r"no linux-source-7\.3\.tar\.xz with drivers/gpu/drm/amd inside"):
         debian_source.unpack(deb, tmp_path)
     assert debian_source.source(tmp_path) is None
+
+
+def test_apt_without_apt_get_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(DebianError, match="apt-get, and this machine has none"):
+        debian.Apt(tmp_path).open(("trixie",))
+
+
+def test_apt_names_the_suites_of_the_mirror_with_their_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keyring = tmp_path / "keys.gpg"
+    keyring.touch()
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(debian, "KEYRINGS", (str(keyring),))
+    monkeypatch.setenv(debian.MIRROR_VARIABLE, "http://mirror/debian")
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(debian.Apt, "run", lambda self, *words, timeout_s: asked.append(words))
+    debian.Apt(tmp_path).open(("trixie", "trixie-backports"), "main")
+    lines = (tmp_path / "etc/sources.list").read_text().splitlines()
+    rest = f"[arch=amd64 signed-by={keyring}] http://mirror/debian"
+    assert lines == [f"deb {rest} trixie main", f"deb {rest} trixie-backports main"]
+    assert asked == [("apt-get", "update")]
+
+
+def test_unpack_keeps_absolute_links_that_extract_refuses(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        link = tarfile.TarInfo("./usr/bin/tool")
+        link.type, link.linkname = tarfile.SYMTYPE, "/usr/lib/tool"
+        archive.addfile(link)
+    deb = deb_of(tmp_path / "tool_1_all.deb", "data.tar", stream.getvalue())
+    assert debian.unpack(deb, tmp_path / "root") == 1
+    assert (tmp_path / "root/usr/bin/tool").readlink() == Path("/usr/lib/tool")
+    with pytest.raises(tarfile.AbsoluteLinkError):
+        debian.extract(deb, tmp_path / "out")

@@ -1,5 +1,7 @@
 """Debian packages into the git-ignored cache: fetch the newest of a suite, and unpack the files that are wanted.
 
+`Apt.plan` and `Apt.fetch` take a package with everything it depends on (the lab's virtual machine, lab/parts.py).
+
 The mirror is the one that the machine's own apt is configured with; lists, state and archives are private to the cache
 folder, so that nothing of the machine changes and no privilege is needed. The archive is unpacked in Python."""
 
@@ -11,7 +13,7 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +27,27 @@ KEYRINGS = (
     "/usr/share/keyrings/debian-archive-keyring.gpg",
     "/usr/share/keyrings/debian-archive-keyring.pgp",
 )
+ARCHITECTURE = "amd64"
 UPDATE_TIMEOUT_S = 300
+PLAN_TIMEOUT_S = 60
 DOWNLOAD_TIMEOUT_S = 1800
 
 
 class DebianError(Exception):
     """Could not fetch or unpack; the text says what is missing and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One package that a plan asks for; `file` is its name in the archives folder."""
+
+    name: str
+    version: str
+    file: str
+    size_bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,38 @@ class Apt:
             raise DebianError(f"{shown}: exit {done.returncode}\n{(done.stderr or done.stdout).strip()}")
         return done.stdout
 
+    def open(self, suites: Sequence[str], components: str = COMPONENTS) -> None:
+        """Read what the mirror has in these suites; raises DebianError with what is missing."""
+        if shutil.which("apt-get") is None:
+            raise DebianError("the packages come from Debian through apt-get, and this machine has none")
+        keyring, mirror = _keyring(), _mirror()
+        lines = [f"deb [arch={ARCHITECTURE} signed-by={keyring}] {mirror} {suite} {components}\n" for suite in suites]
+        self.prepare("".join(lines))
+        self.run("apt-get", "update", timeout_s=UPDATE_TIMEOUT_S)
+
+    def plan(self, *packages: str, suite: str) -> list[Package]:
+        """These packages with everything that they depend on, as on a machine where nothing is installed."""
+        nothing = self.root / "nothing"  # apt leaves out what is in its archives
+        (nothing / "partial").mkdir(parents=True, exist_ok=True)
+        place = ("-o", f"Dir::Cache::archives={nothing}")
+        words = ("install", *place, "--no-install-recommends", "--print-uris", "-qq", "-y", "-t", suite, *packages)
+        lines = self.run("apt-get", *words, timeout_s=PLAN_TIMEOUT_S).splitlines()
+        rows = [line.split() for line in lines if line.startswith("'")]
+        return [Package(*named(Path(file)), file, int(size)) for _, file, size, *_ in rows]
+
+    def fetch(self, packages: Iterable[Package]) -> list[Path]:
+        """The .deb files of a plan, in its order; those that are there already are not fetched again."""
+        archives = self.root / "archives"
+        wanted = {package.file: package for package in packages}
+        missing = [package for package in wanted.values() if not _is_there(archives, package)]
+        if missing:
+            exact = [f"{package.name}={package.version}" for package in missing]
+            self.run("apt-get", "download", *exact, timeout_s=DOWNLOAD_TIMEOUT_S)
+        lost = [package for package in missing if not _is_there(archives, package)]
+        if lost:
+            raise DebianError(f"apt-get download left no complete {', '.join(map(str, lost))} in {archives}")
+        return [archives / file for file in wanted]
+
 
 def download(
     package: str,
@@ -116,6 +165,16 @@ def cached(package: str, cache: Path = CACHE) -> Path | None:
 def version_of(deb: Path) -> str:
     """`20260916-1~bpo13+1` of firmware-amd-graphics_20260916-1~bpo13+1_all.deb (apt writes an epoch's colon as %3a)."""
     return deb.name.split("_")[1].replace("%3a", ":")
+
+
+def named(deb: Path) -> tuple[str, str]:
+    """Name and version of a package file."""
+    return deb.name.split("_")[0], version_of(deb)
+
+
+def _is_there(archives: Path, package: Package) -> bool:
+    file = archives / package.file
+    return file.is_file() and file.stat().st_size == package.size_bytes
 
 
 def _candidate(apt: Apt, package: str, suite: str) -> str:
@@ -225,11 +284,13 @@ def data_stream(deb: Path) -> Iterator[IO[bytes]]:
     raise DebianError(f"{deb}: holds no data.tar; delete it and fetch it again")
 
 
-def extract_tar(stream: IO[bytes], into: Path, wanted: Callable[[str], bool]) -> int:
-    """Unpack the members of a tar stream whose path `wanted` accepts; returns how many files. Links stay inside."""
+def extract_tar(stream: IO[bytes], into: Path, wanted: Callable[[str], bool], *, links_stay_inside: bool = True) -> int:
+    """Unpack the members of a tar stream whose path `wanted` accepts; returns how many files.
+
+    Links to outside of `into` are refused, unless `into` is the root of a system, where absolute links are right."""
     count = 0
     with tarfile.open(fileobj=stream, mode="r|") as archive:
-        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extraction_filter = getattr(tarfile, "data_filter" if links_stay_inside else "tar_filter", None)
         for member in archive:
             path = member.name.removeprefix("./")
             if member.isdir() or not wanted(path):
@@ -244,3 +305,11 @@ def extract(deb: Path, into: Path, wanted: Callable[[str], bool] = lambda path: 
     into.mkdir(parents=True, exist_ok=True)
     with data_stream(deb) as stream:
         return extract_tar(stream, into, wanted)
+
+
+def unpack(deb: Path, into: Path, wanted: Callable[[str], bool] = lambda path: True) -> int:
+    """Unpack a .deb as part of a system's root `into`, with its links as they are; returns how many files.
+
+    Packages' scripts are not run."""
+    with data_stream(deb) as stream:
+        return extract_tar(stream, into, wanted, links_stay_inside=False)
