@@ -9,6 +9,7 @@ import pytest
 
 from gpumodel.vfio_dma import GuestMemory
 from gpumodel.vfio_user import VfioUserServer
+from tests.fuzz import fuzz_vfio_user
 from tests.fuzz import vfio_client as vu
 from tests.fuzz.fuzz_vfio_user import PAGE, SECRET, Sent, Tally, Target, exchange, hold_against, run
 from tests.fuzz.vfio_client import message
@@ -59,6 +60,7 @@ def test_vfio_fuzz_notices_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(AssertionError, match="memory changed"):
             target.check()
         os.pwrite(target.memory, SECRET, 100)
+        monkeypatch.setattr(fuzz_vfio_user, "PATIENCE_S", 0.3)
         monkeypatch.setattr(GuestMemory, "clear", lambda self: None)
         kept = message(2, vu.DMA_MAP, struct.pack("<IIQQQ", 32, 3, 0, 0x1000, PAGE))
         exchange(target, [(GREETING, ()), (kept, [target.fds["memory"]])])
