@@ -15,9 +15,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from base.clock import Clock
-from base.errors import Refused, Unavailable
+from base.errors import GpumendError, Refused, Unavailable
 from gpumodel import pciconfig
 from gpumodel.chips import GIB, VENDOR_AMD, Chip, discovery_table
+from gpumodel.faults import Reset, tensor
 from gpumodel.gfx import Gfx
 from gpumodel.gmc import Gmc
 from gpumodel.ih import Ih
@@ -26,6 +27,7 @@ from gpumodel.nbio import Nbio
 from gpumodel.psp import Psp
 from gpumodel.ras import Ras
 from gpumodel.registerfile import Block, Layout, RegisterFile
+from gpumodel.resets import Resets
 from gpumodel.sdma import Sdma
 from gpumodel.smu import Smu
 from gpumodel.xgmi import Xgmi
@@ -44,6 +46,19 @@ MEMORY_WINDOW = 1 << 45  # first bus address of the 64-bit BARs; each GPU has 1 
 REGISTER_WINDOW = 0xA000_0000  # first bus address of the 32-bit BARs; each GPU has 16 MiB of it
 MOST_WRONGS = 256
 BAR_DWORDS = frozenset((0x10, 0x14, 0x18, 0x1C, 0x24))
+RESET_METHODS = {"flr": Reset.FLR, "bus": Reset.BUS_RESET, "rescan": Reset.REMOVE_RESCAN}
+RESET_PAUSE_S = 0.1  # drivers/pci/pci.c pcie_flr, pci_bridge_wait_for_secondary_bus
+RESET_WAIT_S = 3.0  # the kernel waits 60 s (PCIE_RESET_READY_POLL_MS); a model that is still away then stays away
+# What pci_save_state keeps: the header, the control words of PCI Express, MSI and MSI-X, the size of BAR0.
+_SAVED = (
+    *range(0, 0x40, 4),
+    pciconfig.DEVICE_CONTROL,
+    pciconfig.LINK_CONTROL,
+    pciconfig.LINK_CONTROL2,
+    pciconfig.MSI_CAP,
+    pciconfig.MSIX_CAP,
+    pciconfig.REBAR_CAP + 8,
+)
 
 
 def bars_of(chip: Chip, index: int) -> dict[int, Bar]:
@@ -79,6 +94,7 @@ class ModelGpu:
         self.nbio, self.psp, self.smu, self.gmc = Nbio(self), Psp(self), Smu(self), Gmc(self)
         self.gfx, self.sdma, self.xgmi, self.ras = Gfx(self), Sdma(self), Xgmi(self), Ras(self)
         self.ih = Ih(self)
+        self.resets = Resets(self)
         self.blocks: dict[str, Block] = {
             "nbio": self.nbio,
             "psp": self.psp,
@@ -112,7 +128,8 @@ class ModelGpu:
     def decodes(self) -> bool:
         """Whether BARs answer at all."""
         config = self.config
-        return not (self.lost or self.lost_bars or config.power_state) and config.memory_enabled
+        away = self.lost or self.resets.quiet
+        return not (away or self.lost_bars or config.power_state) and config.memory_enabled
 
     @property
     def table_offset(self) -> int:
@@ -121,11 +138,24 @@ class ModelGpu:
 
     def power_on(self) -> None:
         """Registers as after power-on and boot firmware (and, if used, an earlier driver); a fresh discovery table."""
+        self.resets.power_on()
+        self.clear_registers()
+        self.write_table()
+
+    def clear_registers(self) -> None:
+        """Every block as after power-on."""
         self.registers.values.clear()
         self.lost_during = ""
         for block in self.blocks.values():
             block.power_on()
+
+    def write_table(self) -> None:
+        """What boot firmware does last: the discovery table into VRAM."""
         self.vram.write(self.table_offset, discovery_table(self.chip, self.index, self.hive.nodes))
+
+    def clobber_table(self) -> None:
+        """Somebody's data over it."""
+        self.vram.write(self.table_offset, tensor(512))
 
     def wrong(self, block: str, text: str) -> None:
         """Remember that a driver did what it must not; it learns of it only as it would from hardware."""
@@ -177,7 +207,7 @@ def _held(bdf: str, holder: LockHolder) -> Refused:
 class ModelTransport:
     """The Transport of one software GPU (pcibus.transport)."""
 
-    can = Can.CONFIG_EXTENDED | Can.CONFIG_WRITE | Can.MMIO | Can.DMA
+    can = Can.CONFIG_EXTENDED | Can.CONFIG_WRITE | Can.MMIO | Can.DMA | Can.RESET
 
     def __init__(self, gpu: ModelGpu, name: str) -> None:
         self.gpu = gpu
@@ -213,18 +243,19 @@ class ModelTransport:
     def config_read(self, offset: int, size: int) -> int:
         _check_config(offset, size)
         self._run_due()
-        return (1 << 8 * size) - 1 if self.gpu.lost else self.gpu.config.read(offset, size)
+        gone = self.gpu.lost or self.gpu.resets.quiet
+        return (1 << 8 * size) - 1 if gone else self.gpu.config.read(offset, size)
 
     def config_write(self, offset: int, size: int, value: int) -> None:
         _check_config(offset, size)
         self._run_due()
-        if self.gpu.lost:
+        if self.gpu.lost or self.gpu.resets.quiet:
             return
         value &= (1 << 8 * size) - 1
         self.gpu.config.write(offset, size, value)
         self.gpu.lost_bars.discard(offset & ~3)
         if value << 8 * (offset & 1) & pciconfig.FUNCTION_RESET and offset & ~1 == pciconfig.DEVICE_CONTROL:
-            self.gpu.registers.unknown[("function-level-reset", offset)] += 1  # resets are not modelled yet
+            self.gpu.resets.begin(Reset.FLR)
         self._run_due()
 
     def read32(self, bar: int, offset: int) -> int:
@@ -234,7 +265,7 @@ class ModelTransport:
 
     def _read32(self, bar: int, offset: int) -> int:
         gpu = self.gpu
-        if not gpu.decodes:
+        if not self._decodes(bar):
             return ALL_ONES
         if bar == 5:
             return gpu.registers.read(offset >> 2)
@@ -250,7 +281,7 @@ class ModelTransport:
 
     def _write32(self, bar: int, offset: int, value: int) -> None:
         gpu = self.gpu
-        if not gpu.decodes:
+        if not self._decodes(bar):
             return
         if bar == 5:
             gpu.registers.write(offset >> 2, value)
@@ -276,14 +307,14 @@ class ModelTransport:
         if bar != 2:
             self._write32(bar, offset, value & ALL_ONES)
             self._write32(bar, offset + 4, value >> 32 & ALL_ONES)
-        elif self.gpu.decodes:
+        elif self._decodes(bar):
             self._ring(offset, value & (1 << 64) - 1, 8)
         self._run_due()
 
     def read_block(self, bar: int, offset: int, size: int) -> bytes:
         self._check(bar, offset, size)
         self._run_due()
-        if not self.gpu.decodes:
+        if not self._decodes(bar):
             return b"\xff" * size
         if bar == 0 and offset + size <= self.gpu.vram.size:
             return self.gpu.vram.read(offset, size)
@@ -292,7 +323,7 @@ class ModelTransport:
     def write_block(self, bar: int, offset: int, data: bytes) -> None:
         self._check(bar, offset, len(data))
         self._run_due()
-        if not self.gpu.decodes:
+        if not self._decodes(bar):
             return
         if bar == 0 and offset + len(data) <= self.gpu.vram.size:
             self.gpu.vram.write(offset, data)
@@ -300,6 +331,12 @@ class ModelTransport:
             for place in range(0, len(data), 4):
                 self._write32(bar, offset + place, int.from_bytes(data[place : place + 4], "little"))
         self._run_due()
+
+    def _decodes(self, bar: int) -> bool:
+        """Whether the BAR answers; whoever tries during a reset is told of."""
+        if self.gpu.resets.quiet:
+            self.gpu.resets.touched(f"BAR{bar} touched")
+        return self.gpu.decodes
 
     def _run_due(self) -> None:
         """What the device has done in the meantime is done before it answers, and what it does at once, right after."""
@@ -315,6 +352,39 @@ class ModelTransport:
 
     def alloc_dma(self, size: int) -> ModelDmaBuffer:
         return self.gpu.hive.host_memory.alloc(size, self.gpu.hive.events.run_due)
+
+    def reset(self, method: str) -> None:
+        for pause_s in self.reset_steps(method):
+            self.gpu.clock.sleep(pause_s)
+
+    def reset_steps(self, method: str) -> Iterator[float]:
+        """What the kernel's PCI core does: save config space, disable, reset, wait until it answers, restore.
+
+        Gives the pauses to make between the steps, so that a server need not hold its lock through them."""
+        gpu, clock = self.gpu, self.gpu.clock
+        if method not in RESET_METHODS:
+            raise ValueError(f"{method!r}: one of {', '.join(RESET_METHODS)}")
+        saved = {place: self.config_read(place, 4) for place in _SAVED}
+        if saved[0] != ALL_ONES:
+            self.config_write(pciconfig.COMMAND, 2, pciconfig.COMMAND_INTX_OFF)
+        if method != "rescan":
+            gpu.resets.begin(RESET_METHODS[method])
+        yield RESET_PAUSE_S
+        deadline = clock.now() + (0 if method == "rescan" else RESET_WAIT_S)
+        pause_s = 1e-3
+        while self.config_read(0, 4) == ALL_ONES:
+            if clock.now() >= deadline:
+                raise _unanswered(gpu.bdf, method)
+            yield pause_s
+            pause_s *= 2
+        if saved[0] == ALL_ONES and method != "rescan":
+            return  # there was nothing to save
+        for bar in gpu.bars.values() if saved[0] == ALL_ONES else ():
+            saved[pciconfig.BAR0 + 4 * bar.index] = bar.address & ALL_ONES
+            saved[pciconfig.BAR0 + 4 * bar.index + 4] = bar.address >> 32
+        for place, value in sorted(saved.items(), reverse=True):  # the BARs before the command
+            if value != ALL_ONES and self.config_read(place, 4) != value:
+                self.config_write(place, 4, value)
 
     def close(self) -> None:
         """Give the memory of the GPU back; its other state stays readable."""
@@ -335,6 +405,17 @@ class ModelTransport:
                 seen=f"{offset:#x}, {size} bytes",
                 where=self.name,
             )
+
+
+def _unanswered(bdf: str, method: str) -> GpumendError:
+    kind, doing = (Unavailable, "finding") if method == "rescan" else (GpumendError, "resetting")
+    return kind(
+        f"{doing} {bdf} again by rescan" if method == "rescan" else f"{doing} {bdf} by {method}",
+        expected="config space answers" + ("" if method == "rescan" else f" within {RESET_WAIT_S:g} s"),
+        seen="all ones",
+        where=f"config space of {bdf}",
+        next_step="gpumend probe",
+    )
 
 
 def _check_config(offset: int, size: int) -> None:

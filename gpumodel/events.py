@@ -35,6 +35,10 @@ class Events:
             start = self._due if follow and self._running else now
             heapq.heappush(self._queue, (start + delay_s, self._order, work))
 
+    def time(self) -> float:
+        """When what happens now was due: nobody may have looked for a while."""
+        return self._due if self._running else self._clock.now()
+
     def run_due(self) -> None:
         """Run all that is due now. Work that asks for more work without delay has it run in the same call."""
         if not self._queue or self._queue[0][0] > self._clock.now():

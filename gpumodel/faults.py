@@ -47,6 +47,7 @@ class ShowsAt(StrEnum):
 
     LOOK = "look"  # without touching anything
     BRING_UP = "bring-up"  # only when a driver starts the GPU
+    RESET = "reset"  # only when somebody resets it
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +137,7 @@ def _discovery_bitflip(gpu: ModelGpu, bit: int) -> None:
 
 
 def _bootloader_silent(gpu: ModelGpu, errors: int) -> None:
-    values = {"33": 0, "35": 0, "58": 0, "64": 0, "81": 0, "92": 0x0000_0031, "126": errors}
-    for number, value in values.items():
-        gpu.registers.set(f"MP0[0].MP0_SMN_C2PMSG_{number}", value)
+    gpu.psp.stop_boot(errors)
 
 
 def _smu_silent(gpu: ModelGpu, value: int) -> None:
@@ -194,11 +193,16 @@ def _sdma_hang(gpu: ModelGpu, engine: int) -> None:
 
 
 def _page_fault(gpu: ModelGpu, vmid: int) -> None:
+    from gpumodel.gfx import MEC1_QUEUE0
     from registers.amd.gc_9_4_3 import Gc
 
     # A write by client 8 (TCP) without permission, at an address that a process might use.
     status = Gc.VM_L2_PROTECTION_FAULT_STATUS.kind.of(MORE_FAULTS=1, PERMISSION_FAULTS=3, CID=8, RW=1, VMID=vmid)
-    gpu.gmc.fault("GC[0]", int(status), 0x7F3A_1C40_0000)
+    address = 0x7F3A_1C40_0000
+    gpu.gmc.fault("GC[0]", int(status), address)
+    gpu.gmc.stays["GC[0]"] = int(status), address
+    for name, number in (("CP_HQD_ACTIVE", 1), ("CP_HQD_VMID", vmid)):  # the queue whose wave tries it
+        gpu.registers.store_bank(f"GC[0].{name}", MEC1_QUEUE0, number)
 
 
 def _ras_fatal(gpu: ModelGpu, value: int) -> None:
@@ -272,6 +276,30 @@ def _lost_during(gpu: ModelGpu, stage: str) -> None:
     gpu.lost_during = stage
 
 
+def _reset_wears_out(gpu: ModelGpu, resets: int) -> None:
+    gpu.resets.wears_out = resets
+
+
+def _reset_hangs(gpu: ModelGpu, method: str) -> None:
+    gpu.resets.hangs.add(Reset(method))
+
+
+def _reset_lies(gpu: ModelGpu, method: str) -> None:
+    gpu.resets.lies.add(Reset(method))
+
+
+def _clobbered_after(gpu: ModelGpu, method: str) -> None:
+    gpu.resets.clobbers_after.add(Reset(method))
+
+
+def _flr_loses_config(gpu: ModelGpu, value: int) -> None:
+    gpu.resets.loses_config = True
+
+
+def _one_member_late(gpu: ModelGpu, value: int) -> None:
+    gpu.resets.late = True
+
+
 # What the boot firmware loads one by one, then what the secure OS is asked for.
 _COMPONENTS = ("kdb", "spl", "sys-drv", "soc-drv", "intf-drv", "dbg-drv", "ras-drv", "sos", "tmr", "ta")
 _FIRMWARE = ("sdma", "mec", "mec-jt", "rlc-cntl", "rlc-gpm", "rlc-srm", "rlc-g", "reg-list", "p2s")
@@ -304,6 +332,31 @@ def _messages(chip: Chip) -> Mapping[str, int | str]:
 
     names = structs_smu_13_0_12 if chip.version("MP1") == (13, 0, 12) else structs_smu_13_0_6
     return {message.name: int(message) for message in names.Message}
+
+
+_BOOTING = (Reset.MODE1, Reset.LINK, Reset.FLR, Reset.BUS_RESET)
+_METHODS = (
+    Reset.WAVE_KILL,
+    Reset.QUEUE,
+    Reset.PIPE,
+    Reset.MEC,
+    Reset.SDMA_ENGINE,
+    Reset.GRBM,
+    Reset.MODE2,
+    *_BOOTING,
+)
+
+
+def _methods(chip: Chip) -> Mapping[str, int | str]:
+    """What can hang or lie, by its name here and by the action of which it is a part."""
+    return {**{str(reset): str(reset) for reset in _METHODS}, **_OF_ACTIONS}
+
+
+def _booting_methods(chip: Chip) -> Mapping[str, int | str]:
+    return {**{str(reset): str(reset) for reset in _BOOTING}, **_OF_ACTIONS}
+
+
+_OF_ACTIONS: dict[str, int | str] = {"hive-reset": str(Reset.MODE1)}  # a hive is reset by mode1 of every member
 
 
 def _links(chip: Chip, nodes: int) -> int:
@@ -540,6 +593,73 @@ _FAULTS = (
         _lost_during,
         Argument("STEP", "which stage", "firmware", words=_themselves(STAGES)),
         ShowsAt.BRING_UP,
+    ),
+    Fault(
+        "needs-power-cycle",
+        "the boot firmware stopped, and no reset of the bus starts it again",
+        "as bootloader-silent; boot firmware does not come up after any reset (section 10, power cycle)",
+        "bootloader not ready, before and after every reset",
+        frozenset((Reset.POWER_CYCLE,)),
+        _bootloader_silent,
+        Argument("BITS", "boot error word, C2PMSG_126", 1 << 1, 0, lambda chip, nodes: 0xFFFFFFFF),
+    ),
+    Fault(
+        "reset-wears-out",
+        "mode1 works N times, then boot firmware stays silent until the bus is reset",
+        "C2PMSG_33 and 35 stay 0 after that mode1 and later ones (user-wants.md section A1: after about six)",
+        "a reset that worked before ends with a silent bootloader",
+        NEVER,
+        _reset_wears_out,
+        Argument("N", "how many work after each reset of the bus", 6, 0, lambda chip, nodes: 1_000_000),
+        ShowsAt.RESET,
+    ),
+    Fault(
+        "reset-hangs",
+        "one kind of reset begins and never ends",
+        "mode1, link: boot firmware never ready; mode2: no answer; FLR, bus: config space all ones; queues: stay active",
+        "the wait for the end of that reset runs out",
+        NEVER,
+        _reset_hangs,
+        Argument("METHOD", "which kind", "mode1", words=_methods),
+        ShowsAt.RESET,
+    ),
+    Fault(
+        "reset-lies",
+        "one kind of reset is acknowledged, and nothing happens",
+        "the message or request is answered with success, all state stays as it was",
+        "what the reset should have wiped is still there",
+        NEVER,
+        _reset_lies,
+        Argument("METHOD", "which kind", "mode1", words=_methods),
+        ShowsAt.RESET,
+    ),
+    Fault(
+        "flr-loses-config",
+        "after a reset from the bus the device is gone",
+        "config space reads all ones for good (user-wants.md section A, MxGPU-Virtualization 25)",
+        "vendor id reads 0xffff after FLR or bus reset; remove and rescan does not help",
+        NEVER,
+        _flr_loses_config,
+        shows_at=ShowsAt.RESET,
+    ),
+    Fault(
+        "discovery-clobbered-after",
+        "after one kind of reset somebody's data lies over the discovery table",
+        "the table is written by boot firmware and overwritten at once (amd-discovery.md section 1)",
+        "the reset takes place, and the signature is wrong after it",
+        NEVER,
+        _clobbered_after,
+        Argument("METHOD", "which kind", "mode1", words=_booting_methods),
+        ShowsAt.RESET,
+    ),
+    Fault(
+        "one-member-late",
+        "this GPU carries mode1 out so late that its links to the others do not train",
+        "1.5 s after the others (amdgpu_xgmi.c: firmware negotiates links within a second)",
+        "XGMI links of this GPU inactive after a reset of the hive",
+        NEVER,
+        _one_member_late,
+        shows_at=ShowsAt.RESET,
     ),
 )
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from gpumodel.chips import AIDS, SHADER_ENGINES, XCCS, Chip
 from gpumodel.dispatch import Dispatch, Dispatcher, ModelPrograms, Outcome
+from gpumodel.faults import Reset
 from gpumodel.pm4 import State
 from gpumodel.queues import POLL_AFTER_S, Bank, ComputeQueue, Slot
 from gpumodel.registerfile import Entry, Layout, OnWrite, Unit
+from gpumodel.resets import Fate
 from gpumodel.ticks import ticks
 from registers.amd.gc_9_4_3 import Gc as Regs
 from registers.amd.nbio_7_9_0 import Nbio
@@ -185,6 +187,7 @@ class Gfx:
         self.hung: set[int] = set()
         self.rlc_stuck = False
         self.kiq_dead = False
+        self._ignored_kiq = False
         self.queues: dict[Slot, ComputeQueue] = {}
         self.resources = [Resources() for _ in range(XCCS)]
         self.dispatcher: Dispatcher = ModelPrograms(lambda text: gpu.wrong("dispatch", text))
@@ -196,6 +199,7 @@ class Gfx:
     def power_on(self) -> None:
         self.busy.clear()
         self.hung.clear()
+        self.rlc_stuck = self.kiq_dead = self._ignored_kiq = False
         self._rlc_started.clear()
         self._drop(list(self.queues))
         self.resources = [Resources() for _ in range(XCCS)]
@@ -220,6 +224,11 @@ class Gfx:
         halted = control.MEC_ME2_HALT if slot.me == 2 else control.MEC_ME1_HALT
         return not halted and not control.value >> PIPE_RESET_SHIFT.get(slot.me, 32) + slot.pipe & 1
 
+    def rlc_runs(self) -> bool:
+        """Whether the RLC of every XCC runs."""
+        registers = self._gpu.registers
+        return all(registers.read(registers.layout.address(f"GC[{xcc}].RLC_CNTL")) & 1 for xcc in range(XCCS))
+
     def is_kiq(self, slot: Slot) -> bool:
         """Whether RLC_CP_SCHEDULERS names it."""
         mark = self._get(slot.xcc, "RLC_CP_SCHEDULERS") & 0xFF
@@ -241,6 +250,7 @@ class Gfx:
         if queue.is_kiq:
             self._gpu.stage("kiq")
             if self.kiq_dead:
+                self._ignored_kiq = True
                 return
         queue.doorbell(value)
 
@@ -371,9 +381,15 @@ class Gfx:
             for pipe in range(count)
             if rising >> PIPE_RESET_SHIFT[me] + pipe & 1
         ]
-        if sum(me == 1 for me, _ in pipes) == PIPES[1]:
+        whole = sum(me == 1 for me, _ in pipes) == PIPES[1]
+        if self._gpu.resets.fate(Reset.MEC if whole else Reset.PIPE) is not Fate.WORKS:
+            pipes, whole = [], False
+        if whole:
             self._end_hang(xcc)
+        if (2, 1) in pipes or (2, 0) in pipes:  # the KIQ runs there; before it hangs there is nothing to cure
+            self.kiq_dead = self.kiq_dead and not self._ignored_kiq
         for me, pipe in pipes:
+            self._gpu.gmc.stays.pop(f"GC[{xcc}]", None)
             self._drop([Slot(xcc, me, pipe, queue) for queue in range(QUEUES)])
         for queue in self.queues.values():
             if queue.slot.xcc == xcc:
@@ -382,8 +398,14 @@ class Gfx:
     def soft_reset(self, entry: Entry, value: int) -> None:
         self._gpu.registers.store(entry, value)
         bits = Regs.GRBM_SOFT_RESET.kind(value)
+        if self._gpu.resets.fate(Reset.GRBM) is not Fate.WORKS:
+            return
+        if bits.SOFT_RESET_RLC or bits.SOFT_RESET_GFX:
+            self.rlc_stuck = False
         if bits.SOFT_RESET_CP or bits.SOFT_RESET_CPC or bits.SOFT_RESET_CPF or bits.SOFT_RESET_GFX:
             self._end_hang(entry.instance)
+            self.kiq_dead = self.kiq_dead and not self._ignored_kiq
+            self._gpu.gmc.stays.pop(f"GC[{entry.instance}]", None)
             for me, count in PIPES.items():
                 self._drop([Slot(entry.instance, me, pipe, q) for pipe in range(count) for q in range(QUEUES)])
 
@@ -423,7 +445,15 @@ class Gfx:
         if not may or not self.works(slot):
             self._gpu.hive.events.after(POLL_AFTER_S, lambda: self._try_dequeue(slot))
             return
+        fate = self._gpu.resets.fate(Reset.QUEUE)
+        if fate is Fate.HANGS:
+            return
         bank.set("CP_HQD_DEQUEUE_REQUEST", 0)
+        if fate is Fate.LIES:
+            bank.set("CP_HQD_ACTIVE", 0)
+            return
+        if request == 2:
+            self._gpu.gmc.stays.pop(f"GC[{slot.xcc}]", None)
         self.remove(slot)
 
     def queue_reset(self, entry: Entry, value: int) -> None:
@@ -436,7 +466,7 @@ class Gfx:
         """Kill waves, of one VMID or all."""
         self._gpu.registers.store(entry, value)
         command = Regs.SQ_CMD.kind(value)
-        if command.CMD != SQ_KILL:
+        if command.CMD != SQ_KILL or self._gpu.resets.fate(Reset.WAVE_KILL) is not Fate.WORKS:
             return
         for queue in list(self.queues.values()):
             mine = not command.CHECK_VMID or queue.vmid == command.VM_ID

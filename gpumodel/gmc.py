@@ -64,6 +64,7 @@ _RESETS = {
     "VM_L2_PROTECTION_FAULT_MM_CNTL4": 0xFFFFFFFF,
     "MC_VM_MX_L1_TLB_CNTL": 0x00002501,
 }
+FAULTS_AGAIN_S = 1e-3  # guess
 _FAULT_CNTL_RESET = 0x3FFFFFFC
 CLEAR_FAULT = 1  # VM_L2_PROTECTION_FAULT_CNTL bit 0 clears status and address
 UPDATE_FAULT = 2  # bit 1: later faults replace the latched one
@@ -123,10 +124,21 @@ class Gmc:
         self.ack_missing = False
         self.flushes = 0
         self._hubs: dict[str, _Hub] = {}
+        self.stays: dict[str, tuple[int, int]] = {}  # by hub: a fault that comes again until its queue is reset
         self._held: set[int] = set()  # addresses of semaphores that somebody holds
 
     def power_on(self) -> None:
         """Boot firmware tells every hub where VRAM of the whole hive lies, and which part of it is ours."""
+        self.ack_missing = False
+        self.flushes = 0
+        self._held.clear()
+        self._start(hubs())
+
+    def reset_gfx(self) -> None:
+        """The hubs of the XCCs start anew, with what boot firmware told them; their registers are reset."""
+        self._start([hub for hub in hubs() if hub.startswith("GC")])
+
+    def _start(self, started: list[str]) -> None:
         gpu = self._gpu
         nodes = gpu.hive.nodes
         top = VRAM_MC_BASE + nodes * gpu.chip.vram_size - 1
@@ -137,13 +149,11 @@ class Gmc:
             "MC_VM_XGMI_LFB_CNTL": int(place),
             "MC_VM_XGMI_LFB_SIZE": gpu.chip.vram_size >> MC_SHIFT,
         }
-        for hub in hubs():
+        for hub in started:
             for name, value in values.items():
                 gpu.registers.set(f"{hub}.{name}", value)
-        self.ack_missing = False
-        self.flushes = 0
-        self._held.clear()
-        self._hubs = {hub: _Hub.of(gpu.registers.layout, hub) for hub in hubs()}
+            self._hubs[hub] = _Hub.of(gpu.registers.layout, hub)
+            self.stays.pop(hub, None)
 
     # ---- memory as engines see it
 
@@ -416,7 +426,14 @@ class Gmc:
         """Bit 0 written as 1 clears the latched fault."""
         self._gpu.registers.store(entry, value)
         if value & CLEAR_FAULT:
-            self.fault(entry.name.partition(".")[0], 0, 0)
+            hub = entry.name.partition(".")[0]
+            self.fault(hub, 0, 0)
+            self._gpu.hive.events.after(FAULTS_AGAIN_S, lambda: self._fault_again(hub))
+
+    def _fault_again(self, hub: str) -> None:
+        """The wave is still there, and tries once more."""
+        if hub in self.stays:
+            self.fault(hub, *self.stays[hub])
 
     # ---- invalidation engines
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 READY = 0x80000000  # C2PMSG_33, 35 and 64: bit 31, nothing else
 BOOT_STEADY = 0xBA  # low byte of C2PMSG_92
+BOOT_STOPPED = 0x31  # guess: any other
+# GFX_FW types: SDMA 0 to 3, MEC and its jump table, RLC and its three lists.
+ENGINE_FIRMWARE = frozenset({9, 10, 52, 53, 4, 5, 8, 20, 21, 22})
 RAS_CAPABILITY = 0x01067F7F  # C2PMSG_127: blocks and poison; 0 makes the kernel driver oops (item 8)
 SIGN_OF_LIFE = 1  # C2PMSG_81: any value but 0; 1 was accepted (item 22)
 RING_BYTES = 0x1000  # C2PMSG_71: size of the kernel driver's ring, left behind when it goes
@@ -132,6 +135,26 @@ class Psp:
         self._set(81, SIGN_OF_LIFE)
         self._set(58, self._gpu.chip.sos_version)
         self._set(71, RING_BYTES)
+
+    def firmware_down(self) -> None:
+        """In a reset: the boot firmware has not got to its mailbox yet."""
+        for number in (33, 35, 64, 92):
+            self._set(number, 0)
+
+    def firmware_up(self) -> None:
+        """It waits for its first command."""
+        for number in (33, 35, 64):
+            self._set(number, READY)
+        self._set(92, BOOT_STEADY)
+
+    def stop_boot(self, errors: int) -> None:
+        """The boot firmware stopped; its error word (C2PMSG_126) tells why."""
+        for number, value in {33: 0, 35: 0, 58: 0, 64: 0, 81: 0, 92: BOOT_STOPPED, 126: errors}.items():
+            self._set(number, value)
+
+    def forget_engines(self) -> None:
+        """GFX and SDMA lost their firmware (aldebaran.c mode2_restore_ip: what is loaded again)."""
+        self.loaded.difference_update(ENGINE_FIRMWARE)
 
     # C2PMSG_35: the bootloader.
 

@@ -210,6 +210,12 @@ class RegisterFile:
         entry = self._entries[self.layout.address(name)]
         self.values[entry.address | select << BANK_SHIFT] = value & WORD
 
+    def forget(self, which: Callable[[Entry], bool]) -> None:
+        """Registers, with all their copies, as after power-on."""
+        addresses = {address for address, entry in self._entries.items() if which(entry)}
+        below = (1 << BANK_SHIFT) - 1
+        self.values = {key: value for key, value in self.values.items() if key & below not in addresses}
+
     def _key(self, entry: Entry) -> int:
         if not entry.bank:
             return entry.address

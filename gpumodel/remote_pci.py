@@ -27,10 +27,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from base.errors import Exit, GpumendError, NotPermitted, Refused, Unavailable, UsageError
-from gpumodel.pciconfig import DEVICE_CONTROL, FUNCTION_RESET
 from pcibus.lock import name_holder
 from pcibus.remote_protocol import (
     ANSWER,
@@ -42,6 +41,7 @@ from pcibus.remote_protocol import (
     PIECE_BYTES,
     POSTED,
     REQUEST,
+    RESETS,
     STATUS_OK,
     STATUS_REFUSED,
     VERSION,
@@ -100,6 +100,12 @@ class _Buffer:
     counted_bytes: int
 
 
+class ServedTransport(Transport, Protocol):
+    """What can be served: it is reset step by step, since others are served in the pauses."""
+
+    def reset_steps(self, method: str) -> Iterator[float]: ...
+
+
 @dataclass(slots=True, eq=False)
 class _Client:
     """One connection: who it is and what belongs to it."""
@@ -127,7 +133,7 @@ class RemoteServer:
 
     def __init__(
         self,
-        transports: Sequence[Transport],
+        transports: Sequence[ServedTransport],
         host: str = "127.0.0.1",
         port: int = 0,
         *,
@@ -523,11 +529,16 @@ class RemoteServer:
         self._answer(client)
 
     def _reset(self, client: _Client, request: _Request) -> None:
-        """What sysfs `reset` does where FLR is the function's first method."""
-        with self._devices:
-            transport = self.transports[request.device]
-            control = transport.config_read(DEVICE_CONTROL, 2)
-            transport.config_write(DEVICE_CONTROL, 2, control | FUNCTION_RESET)
+        """What sysfs `reset` does where FLR is the function's first method (0, what stock clients ask for), or another."""
+        if request.arg0 >= len(RESETS):
+            raise ValueError(f"there is no reset {request.arg0}")
+        steps = self.transports[request.device].reset_steps(RESETS[request.arg0])
+        while True:
+            with self._devices:
+                pause_s = next(steps, None)
+            if pause_s is None:
+                break
+            self._stop.wait(pause_s)
         self._answer(client)
 
     def _resize_bar(self, client: _Client, request: _Request) -> None:

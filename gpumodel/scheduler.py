@@ -9,10 +9,12 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gpumodel.faults import Reset
 from gpumodel.gmc import PageFault
 from gpumodel.pm4 import BadPacket, Body, Pm4, Verdict, needs
 from gpumodel.queues import HQD_WORDS, MQD_LOGIC_XCC, Bank, ComputeQueue, Slot
 from gpumodel.registerfile import WORD
+from gpumodel.resets import Fate
 from registers.amd.structs_pm4 import Op
 
 if TYPE_CHECKING:
@@ -158,7 +160,15 @@ class Scheduler:
 
     def _take_off(self, chosen: list[ComputeQueue], *, force: bool) -> Verdict:
         """A queue that cannot be drained holds its scheduler up."""
+        fate = self._gpu.resets.fate(Reset.QUEUE) if force else Fate.WORKS
+        if fate is Fate.HANGS:
+            self._queue.wait("the reset of a queue does not end")
+            return False
+        if fate is Fate.LIES:
+            return True
         for queue in chosen:
+            if force:
+                self._gpu.gmc.stays.pop(f"GC[{queue.slot.xcc}]", None)
             if not force and not queue.can_drain():
                 self._queue.wait(f"{queue.slot} does not drain: {queue.why}")
                 return False

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpumodel.chips import SDMAS, Chip
+from gpumodel.faults import Reset
 from gpumodel.gmc import PageFault
 from gpumodel.registerfile import Entry, Layout
+from gpumodel.resets import Fate
 from gpumodel.sdma_engine import FIRST_USER_RING, RINGS, Engine, Ring
 from gpumodel.sdma_engine import IDLE_STATUS as IDLE_STATUS
 from registers.amd.sdma_4_4_2 import Sdma as Regs
@@ -93,6 +95,7 @@ class Sdma:
     def power_on(self) -> None:
         self.busy.clear()
         self.hung.clear()
+        self.never_starts.clear()
         self._started.clear()
         for engine in self.engines:
             engine.reset()
@@ -137,11 +140,14 @@ class Sdma:
     def reset_engines(self, mask: int) -> None:
         """By the SMU, message 0x4D: registers as after power-on, the firmware starts again by itself (item 63)."""
         registers = self._gpu.registers
+        if self._gpu.resets.fate(Reset.SDMA_ENGINE) is Fate.LIES:
+            return
         for engine in self.engines:
             if not mask >> engine.index & 1:
                 continue
             engine.reset()
             self.hung.discard(engine.index)
+            self.never_starts.discard(engine.index)
             self.busy.discard(engine.index)
             prefix = f"SDMA[{engine.index}]."
             for name in registers.layout.names():

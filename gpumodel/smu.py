@@ -2,8 +2,7 @@
 
 Source: Linux v7.3 pm/swsmu/smu_cmn.c (protocol, response codes), smu_v13_0_6_ppt.c, smu_v13_0_12_ppt.c (which messages
 it sends, with what, and from which firmware on), smu_v13_0_6_ppsmc.h, smu_v13_0_12_ppsmc.h; hardware/amd-bringup.md
-section 7; research/amdgpu-on-model.md items 29 to 35, 58 to 64, 77. Resets are refused as unknown and listed: they are
-not modelled yet. Times in seconds."""
+section 7; research/amdgpu-on-model.md items 29 to 35, 58 to 64, 77. What a reset does: resets.py. Times in seconds."""
 
 from __future__ import annotations
 
@@ -11,8 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gpumodel.chips import SDMAS, VCNS, Chip
+from gpumodel.faults import Reset
 from gpumodel.gmc import PageFault
 from gpumodel.registerfile import WORD, Entry, Layout
+from gpumodel.resets import Fate
 from gpumodel.smu_tables import Telemetry, levels
 from registers.amd import structs_smu_13_0_6, structs_smu_13_0_12
 from registers.amd.mp_13_0_6 import Mp1 as Regs
@@ -36,6 +37,8 @@ DRIVER_IF_VERSION = 0x08042024  # guess: printed by the kernel driver, never che
 ALL_LEVELS = 0xFF  # GetDpmFreqByIndex: answer the highest index
 STATIC_TABLE_SINCE_6 = 0x00557F01
 VCN_RESET_SINCE_6 = 0x00558200
+LINK_RESET_IDS = (0, 1, 3)  # low nibble of the device id: smu_v13_0_6_is_link_reset_supported
+_MODES = {1: Reset.MODE1, 2: Reset.MODE2, 4: Reset.LINK}  # SMU_RESET_MODE_*
 
 # Features that only a package with processor cores has, and power saving that these boards leave off.
 _FEATURES_OFF = frozenset(
@@ -61,6 +64,10 @@ class Rejected(Exception):
     def __init__(self, response: int, text: str) -> None:
         super().__init__(text)
         self.response = response
+
+
+class NoAnswer(Exception):
+    """The response register is left to whoever has the message in work."""
 
 
 Handler = Callable[[int], int | None]  # argument; the answer in the argument register, None leaves it as it is
@@ -95,6 +102,7 @@ class Smu:
         }
         self._generation = 0
         self._answering = False
+        self._recovering = False  # between mode2 and GfxDriverResetRecovery
         self._kept: dict[str, int] = {}
         self._enabled = 0
         self._fast_limit = 0
@@ -104,7 +112,7 @@ class Smu:
     def power_on(self) -> None:
         """The firmware runs since power-on; features are on only when a driver has been here."""
         gpu, board = self._gpu, self._gpu.chip.board
-        self.silent = self.busy = self._answering = False
+        self.silent = self.busy = self._answering = self._recovering = False
         self.refuses.clear()
         self._generation += 1
         self._kept.clear()
@@ -123,6 +131,12 @@ class Smu:
         self._generation += 1
         self._gpu.registers.set("MP1[0].MP1_SMN_C2PMSG_90", 0)
         self._gpu.registers.set("MP1.FIRMWARE_FLAGS", 0)
+
+    def firmware_up(self) -> None:
+        """After a reset: the firmware runs and waits for its first message."""
+        self.silent = False
+        self._gpu.registers.set("MP1[0].MP1_SMN_C2PMSG_90", OK)
+        self._gpu.registers.set("MP1.FIRMWARE_FLAGS", FIRMWARE_ALIVE)
 
     def message(self, entry: Entry, value: int) -> None:
         """A message number: the answer comes later."""
@@ -151,6 +165,8 @@ class Smu:
         try:
             result = self._execute(message, argument)
             response = OK
+        except NoAnswer:
+            return
         except Rejected as rejected:
             result, response = None, rejected.response
             if str(rejected):
@@ -170,8 +186,8 @@ class Smu:
             raise Rejected(UNKNOWN_COMMAND, "")
         return handler(argument)
 
-    # What the messages do. Missing here, so unknown: resets of the device (GfxDriverReset, HeavySBR), GetEccInfoTable
-    # and the sample log, whose answers no source describes.
+    # What the messages do. Missing here, so unknown: HeavySBR, GetEccInfoTable and the sample log, whose answers no
+    # source describes.
 
     def _common_messages(self) -> dict[str, Handler]:
         version = self._gpu.chip.pmfw_version
@@ -218,7 +234,8 @@ class Smu:
             "STBtoDramLogSetDramSize": lambda argument: self._keep("trace-size", argument),
             "SetSystemVirtualSTBtoDramAddrHigh": lambda argument: self._keep("trace-virtual-high", argument),
             "SetSystemVirtualSTBtoDramAddrLow": lambda argument: self._keep("trace-virtual", argument),
-            "GfxDriverResetRecovery": lambda argument: self._missing("no mode2 reset came before"),
+            "GfxDriverReset": self._reset_device,
+            "GfxDriverResetRecovery": lambda argument: self._recovered(),
             "TriggerVFFLR": lambda argument: self._missing("there are no virtual functions"),
             "SetSoftMinGfxClk": lambda argument: self._soft_gfx(argument, self.gfx_range[1]),
             "SetSoftMaxGfxClk": lambda argument: self._soft_gfx(self.gfx_range[0], argument),
@@ -394,9 +411,36 @@ class Smu:
     def _no_page(self) -> int:
         raise Rejected(FAILED, "there is no bad page")
 
+    def _reset_device(self, argument: int) -> None:
+        """smu_v13_0_6_ppt.c: mode in the low half, bit 16 of mode1: after a fatal error."""
+        kind = _MODES.get(argument & 0xFFFF)
+        if kind is None or argument >> 17:
+            raise Rejected(FAILED, f"no reset {argument:#x}")
+        if kind is Reset.LINK and self._gpu.chip.device_id & 0xF not in LINK_RESET_IDS:
+            raise Rejected(UNKNOWN_COMMAND, "this part has no link reset")
+        if kind is not Reset.MODE2:
+            self._gpu.resets.from_smu(kind, lambda: None)
+            return
+        self._gpu.resets.from_smu(kind, self._mode2_over)
+        raise NoAnswer
+
+    def _mode2_over(self) -> None:
+        self._recovering = True
+        self._gpu.registers.set("MP1[0].MP1_SMN_C2PMSG_90", OK)
+
+    def _recovered(self) -> None:
+        """The driver has reloaded the engines (aldebaran.c: the firmware needs the RLC alive to complete the reset)."""
+        if not self._recovering:
+            raise Rejected(BAD_PREREQUISITE, "no mode2 reset came before")
+        if not self._gpu.gfx.rlc_runs():
+            raise Rejected(BAD_PREREQUISITE, "the RLC of an XCC does not run")
+        self._recovering = False
+
     def _reset_sdma(self, mask: int) -> None:
         if not 0 < mask < 1 << SDMAS:
             raise Rejected(FAILED, f"there are {SDMAS} engines")
+        if self._gpu.resets.fate(Reset.SDMA_ENGINE) is Fate.HANGS:
+            raise NoAnswer
         self._gpu.sdma.reset_engines(mask)
 
     def _reset_vcn(self, mask: int) -> None:

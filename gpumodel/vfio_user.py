@@ -380,7 +380,7 @@ class _Device:
 
     def _reset(self, kind: Reset) -> None:
         self.ring.mark(f"reset: {kind}")
-        resets.reset(self.gpu, kind)
+        self.gpu.resets.begin(kind)
         self._place_bars()
 
     # ---- memory of the guest

@@ -36,6 +36,7 @@ from pcibus.remote_protocol import (
     PAIR,
     PIECE_BYTES,
     REQUEST,
+    RESETS,
     STATUS_OK,
     VERSION,
     Command,
@@ -453,6 +454,9 @@ class RemoteTransport:
             pid = row["pid"]
             return LockHolder(str(row["path"]), None if pid is None else int(pid), str(row["command"]))
 
+    def reset(self, method: str) -> None:
+        self._ask(Command.RESET, args=(RESETS.index(method),))
+
     def alloc_dma(self, size: int) -> DmaBuffer:
         """Memory in the server's process, zeroed; it goes with this connection at the latest."""
         if size <= 0:
@@ -567,6 +571,7 @@ _DOING = {
     Command.SYSMEM_READ: "reading DMA memory",
     Command.SYSMEM_WRITE: "writing DMA memory",
     Command.FREE_SYSMEM: "giving DMA memory back",
+    Command.RESET: "resetting the device",
 }
 
 

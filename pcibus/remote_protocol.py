@@ -13,6 +13,8 @@ Numbers 0 to 12 are tinygrad's. Those from 0xE0 are ours; stock clients never se
     HOLDER        -> 0 (nobody, or the asker), or the length of {"path", "pid", "command"}
     FREE_SYSMEM   bar: the handle -> nothing
 
+RESET takes in arg0 which of RESETS is meant; stock clients leave it 0.
+
 Source: tinygrad 0.14.0 runtime/support/system.py, class RemotePCIDevice (what a client sends and expects)."""
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ class Command(IntEnum):
     FREE_SYSMEM = 0xE5
 
 
+RESETS = ("flr", "bus", "rescan")  # words of pcibus.transport.ResetSource
 POSTED = frozenset((Command.MMIO_WRITE, Command.SYSMEM_WRITE))
 
 

@@ -24,6 +24,7 @@ class Can(Flag):
     DMA = auto()  # memory that the device can reach
     HOST = auto()  # the device is on this machine's bus: /proc and /sys say more about it
     INTERRUPTS = auto()  # an InterruptSource too
+    RESET = auto()  # a ResetSource too
     VIA_DRIVER = auto()  # the kernel driver that is bound is the way in, and keeps others out (vfio-pci)
 
 
@@ -136,6 +137,17 @@ class Transport(Protocol):
     def alloc_dma(self, size: int) -> DmaBuffer: ...
 
     def close(self) -> None: ...
+
+
+class ResetSource(Protocol):
+    """What a transport with `Can.RESET` has besides: resets that the operating system's PCI core carries out."""
+
+    def reset(self, method: str) -> None:
+        """`method`: "flr" (of the function), "bus" (by the port above), "rescan" (the function removed and found again).
+
+        Bounded; config space is as before afterwards, if it could be read before. Raises GpumendError when the system
+        says that it failed, Unavailable when the function is not found again, and Refused, NotPermitted."""
+        ...
 
 
 class InterruptSource(Protocol):

@@ -43,6 +43,7 @@ class PlainMemory:
     forbidden: list[range] = field(default_factory=list)
     transfers: int = 0
     invalidated: list[tuple[str, int]] = field(default_factory=list)
+    stays: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def read(self, hub: str, vmid: int, address: int, size: int, *, client: int = 0) -> bytes:
         self._look(hub, vmid, address, client)

@@ -357,6 +357,13 @@ def test_catalogue_cures_follow_the_fact_sheet() -> None:
         "sdma-halted": f"sdma-engine, mode2, {firmware}",
         "ih-overflow": firmware,
         "lost-during": "bus-reset, power-cycle",
+        "needs-power-cycle": "power-cycle",
+        "reset-wears-out": "never",
+        "reset-hangs": "never",
+        "reset-lies": "never",
+        "flr-loses-config": "never",
+        "discovery-clobbered-after": "never",
+        "one-member-late": "never",
     }
     assert CATALOGUE["link-narrow"].cures is NEVER
     assert all(Reset.REMOVE_RESCAN not in fault.cures for fault in CATALOGUE.values())

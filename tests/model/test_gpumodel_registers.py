@@ -246,10 +246,10 @@ def test_smu_answers_after_a_while_in_virtual_time() -> None:
 def test_smu_message_that_is_not_modelled_is_refused_and_listed() -> None:
     clock = VirtualClock()
     (gpu,) = open_models("mi300x", clock)
-    message(gpu, 3, 1)
+    message(gpu, 0x1E, 0)
     clock.sleep(1)
     assert mailbox(gpu)[0] == 0xFE
-    assert gpu.gpu.unknown_accesses == {("smu-message", 3): 1}
+    assert gpu.gpu.unknown_accesses == {("smu-message", 0x1E): 1}
 
 
 def test_psp_command_that_does_not_exist_is_refused_and_listed() -> None:

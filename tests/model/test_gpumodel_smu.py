@@ -17,7 +17,7 @@ VCLK, DCLK, SOCCLK, UCLK, FCLK, LCLK = range(6)
 ON_BOTH = {
     "TestMessage": (7, OK),
     "GetSmuVersion": (0, OK),
-    "GfxDriverReset": (2, UNKNOWN),  # resets are not modelled
+    "GfxDriverReset": (3, FAILED),  # no such mode; those that exist: test_gpumodel_resets
     "GetDriverIfVersion": (0, OK),
     "EnableAllSmuFeatures": (0, OK),
     "DisableAllSmuFeatures": (0, OK),

@@ -108,6 +108,13 @@ def test_parts_and_faults_are_listed() -> None:
         "sdma-halted",
         "ih-overflow",
         "lost-during",
+        "needs-power-cycle",
+        "reset-wears-out",
+        "reset-hangs",
+        "reset-lies",
+        "flr-loses-config",
+        "discovery-clobbered-after",
+        "one-member-late",
     ]
 
 

@@ -62,7 +62,7 @@ def test_transport_is_one_and_tells_its_identity(chip: Chip) -> None:
     hive = open_models(f"{chip.name}*8")
     for index, gpu in enumerate(hive):
         assert isinstance(gpu, Transport)
-        assert gpu.can == Can.CONFIG_EXTENDED | Can.CONFIG_WRITE | Can.MMIO | Can.DMA
+        assert gpu.can == Can.CONFIG_EXTENDED | Can.CONFIG_WRITE | Can.MMIO | Can.DMA | Can.RESET
         info = gpu.info()
         assert (info.bdf, info.driver, info.power_state, info.enabled) == (chip.bdfs[index], "", "D0", True)
         assert gpu.config_read(0, 4) == chip.device_id << 16 | 0x1002
@@ -141,11 +141,13 @@ def test_config_rebar_names_the_size_of_bar0() -> None:
     assert gpu.config_read(0x204, 4) >> (4 + (control >> 8 & 0x3F)) & 1 == 1
 
 
-def test_config_function_level_reset_is_not_done_but_listed() -> None:
+def test_config_function_level_reset_takes_a_tenth_of_a_second() -> None:
     gpu = one()
     gpu.config_write(0x6C, 2, gpu.config_read(0x6C, 2) | 0x8000)
+    assert gpu.config_read(0x6C, 2) == 0xFFFF
+    gpu.gpu.clock.sleep(0.11)
     assert gpu.config_read(0x6C, 2) == 0x2930
-    assert gpu.gpu.unknown_accesses == {("function-level-reset", 0x6C): 1}
+    assert gpu.config_read(4, 2) == 0
 
 
 @pytest.mark.parametrize(("offset", "size"), [(1, 2), (2, 4), (0, 3), (4096, 1), (-4, 4)])

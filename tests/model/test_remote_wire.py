@@ -132,14 +132,21 @@ def test_wire_memory_for_dma_lives_in_the_server(
     assert server.dma_bytes == 8192
 
 
+@pytest.mark.parametrize(("asked", "done"), [((), "flr"), ((0,), "flr"), ((1,), "bus-reset")])
 def test_wire_reset_reaches_the_device(
-    client: Wire, models: list[ModelTransport], monkeypatch: pytest.MonkeyPatch
+    client: Wire, models: list[ModelTransport], asked: tuple[int, ...], done: str
 ) -> None:
-    written: list[tuple[int, int, int]] = []
-    control = models[1].config_read(0x6C, 2)
-    monkeypatch.setattr(models[1], "config_write", lambda *asked: written.append(asked))
-    assert client.ask(wire.RESET, 1) == (0, 0)
-    assert written == [(0x6C, 2, control | 0x8000)]  # PCIe device control, initiate function level reset
+    before = models[1].config_read(0x14, 4)
+    assert client.ask(wire.RESET, 1, 0, *asked) == (0, 0)
+    assert [str(reset.kind) for reset in models[1].gpu.resets.done] == [done]
+    assert models[0].gpu.resets.done == []
+    assert models[1].config_read(0x14, 4) == before  # as the kernel does
+
+
+def test_wire_reset_of_no_kind_is_refused(client: Wire, models: list[ModelTransport]) -> None:
+    with pytest.raises(wire.WireRefused, match="no reset 3"):
+        client.ask(wire.RESET, 1, 0, 3)
+    assert models[1].gpu.resets.done == []
 
 
 def test_wire_hello_tells_all_devices(client: Wire) -> None:
