@@ -201,7 +201,8 @@ class Device:
         """See `open`."""
         info = self._transport.info()
         part = require_drivable(self._transport.name, info)
-        self._owned = Owned(self._transport)
+        # Whoever resets a GPU holds it already, and keeps it.
+        self._owned = self._transport if isinstance(self._transport, Owned) else Owned(self._transport)
         try:
             self._look(part)
             self._writing = True
@@ -628,7 +629,7 @@ class Device:
 
     def _give_up(self) -> None:
         owned, self._owned = self._owned, None
-        if owned is not None:
+        if owned is not None and owned is not self._transport:
             owned.release()
 
 

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from ctypes import sizeof
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from base.errors import GpumendError, WaitTimeout
 from pcibus.transport import ALL_ONES
 from registers.amd.mp_13_0_6 import Mp0
+from registers.amd.nbio_7_9_0 import Nbio
 from registers.amd.structs_psp import (
     PSP_ERR_UNKNOWN_COMMAND,
     psp_gfx_cmd_id,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from amdriver.firmware_set import Component, FirmwareSet, Image
     from amdriver.gmc import Gmc, VramBlock
     from amdriver.gpu import Gpu
+    from registers.core import Bound
 
 STAGING_BYTES: Final = 1 << 20  # what one component may take; its address is told in MiB
 RING_BYTES: Final = 0x1000
@@ -50,6 +52,7 @@ BOOTLOADER_TIMEOUT_S: Final = 300.0  # 3000 waits of 100 ms on these chips
 HANDSHAKE_S: Final = 0.02  # "might be a handshake issue with hardware": after sOS start and after each ring command
 SOS_TIMEOUT_S: Final = 0.1
 RING_TIMEOUT_S: Final = 0.1
+MEMSIZE_S: Final = 0.1
 COMMAND_TIMEOUT_S: Final = 2.0  # 20000 polls of 60..100 us
 
 READY: Final = 0x80000000
@@ -486,3 +489,35 @@ def command_name(number: int) -> str:
 
 def _halves(address: int) -> tuple[int, int]:
     return address & 0xFFFFFFFF, address >> 32
+
+
+def await_boot(gpu: Gpu, limit_s: float) -> None:
+    """After a reset: boot firmware ready (C2PMSG_33 bit 31), bootloader ready (C2PMSG_35), memory has its size.
+
+    As the kernel does it, with its pauses of up to 100 ms. WaitTimeout says what the boot firmware says of itself."""
+    mp0 = gpu.block(Mp0, "MP0")
+    start_s = gpu.clock.now()
+    _await_word(gpu, mp0.MP0_SMN_C2PMSG_33, limit_s, lambda value: bool(value & READY), "bit 31")
+    left_s = max(0.0, limit_s - (gpu.clock.now() - start_s))
+    _await_word(gpu, mp0.MP0_SMN_C2PMSG_35, left_s, lambda value: value == READY, f"{READY:#010x}")
+    _await_word(gpu, gpu.block(Nbio, "NBIF").RCC_DEV0_EPF0_RCC_CONFIG_MEMSIZE, MEMSIZE_S, bool, "a size in MiB")
+
+
+def _await_word(gpu: Gpu, register: Bound[Any], limit_s: float, ready: Callable[[int], bool], expected: str) -> None:
+    try:
+        gpu.wait(
+            lambda: int(register.read().value),
+            lambda value: value != ALL_ONES and ready(value),
+            doing="waiting for the boot firmware",
+            expected=f"{register.name}: {expected}",
+            timeout_s=limit_s,
+            where=register.where,
+            next_step=BUS_RESET_NEXT,
+            show=lambda value: f"{value:#010x}",
+            longest_pause_s=0.1,
+        )
+    except WaitTimeout as late:
+        steady = gpu.block(Mp0, "MP0").MP0_SMN_C2PMSG_92.read().value
+        errors = gpu.access.smn_read(MP0_C2PMSG_126)
+        late.seen += f"; C2PMSG_92={steady:#010x}, C2PMSG_126={errors:#010x}"
+        raise

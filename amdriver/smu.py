@@ -26,6 +26,8 @@ BUSY_TIMEOUT_S: Final = 2.0
 BUSY_PAUSE_S: Final = 10e-6  # "the client should retry in 10 us"
 TABLE_BYTES: Final = 4096  # the largest table, rounded up to a page
 METRICS_TIMEOUT_S: Final = 0.1
+MODE2_TIMEOUT_S: Final = 20.0  # ten times the time of a message
+RESET_MODE1, RESET_MODE2, RESET_LINK = 1, 2, 4  # SMU_RESET_MODE_*
 
 OK, FAILED, UNKNOWN, PREREQUISITE, BUSY = 1, 0xFF, 0xFE, 0xFD, 0xFC
 _REFUSALS: Final = {FAILED: "failed", UNKNOWN: "unknown message", PREREQUISITE: "a prerequisite is missing"}
@@ -67,7 +69,8 @@ class SmuSilent(WaitTimeout):
 class Smu:
     """`version` of the power firmware and `features` are known after hw_init."""
 
-    def __init__(self, gpu: Gpu, gmc: Gmc) -> None:
+    def __init__(self, gpu: Gpu, gmc: Gmc | None = None) -> None:
+        """`gmc`: for the tables that the SMU writes; a GPU that is only to be reset needs none."""
         self.gpu = gpu
         self.gmc = gmc
         self.regs = gpu.block(Mp1, "MP1")
@@ -82,6 +85,7 @@ class Smu:
 
     def sw_init(self) -> None:
         """Memory for the tables that the SMU writes."""
+        assert self.gmc is not None, "made without memory"
         self._table = self.gmc.alloc_vram(TABLE_BYTES, owner="SMU tables")
 
     def hw_init(self) -> None:
@@ -229,6 +233,33 @@ class Smu:
             where=self.regs.MP1_SMN_C2PMSG_90.where,
             next_step="who else talks to the SMU (BMC, another driver)? then gpumend probe",
         )
+
+    # ---- resets (amd-resets.md sections 3 and 4)
+
+    def reset_whole(self, *, link: bool = False, fatal: bool = False) -> None:
+        """mode1 (or, with `link`, of the link): the SMU answers, then the chip goes down. No BAR may be touched for 500 ms.
+
+        `fatal`: tell the firmware that a fatal error came before."""
+        self.message("GfxDriverReset", RESET_LINK if link else RESET_MODE1 | int(fatal) << 16, answer=False)
+
+    def begin_mode2(self) -> None:
+        """Ask for mode2, which is answered when it is over: no BAR may be touched for 200 ms, then `await_mode2`."""
+        name = "GfxDriverReset"
+        self._wait_free(name, MESSAGE_TIMEOUT_S)
+        self._answered = False
+        self.regs.MP1_SMN_C2PMSG_90.write(0)
+        self.regs.MP1_SMN_C2PMSG_82.write(RESET_MODE2)
+        self.regs.MP1_SMN_C2PMSG_66.write(self.number(name))
+
+    def await_mode2(self, timeout_s: float = MODE2_TIMEOUT_S) -> None:
+        """Until the SMU says that mode2 is over. Raises SmuSilent, SmuRefused, SmuHung."""
+        code = self._wait("waiting for the end of mode2", timeout_s)
+        self._answered = True
+        self._judge("GfxDriverReset", RESET_MODE2, code)
+
+    def reset_complete(self) -> None:
+        """After mode2, when the RLC runs again: the firmware needs it to finish."""
+        self.message("GfxDriverResetRecovery", answer=False)
 
     # ---- what it tells
 
