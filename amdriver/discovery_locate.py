@@ -289,7 +289,7 @@ def from_debugfs(bdf: str, root: str | Path = DEBUGFS_ROOT) -> Located | None:
     records in it: `validate(..., driver_copy=True)`."""
     if not _BDF.match(bdf):
         return None
-    for folder in _debugfs_folders(bdf, Path(root)):
+    for folder in debugfs_folders(bdf, Path(root)):
         file = folder / "amdgpu_discovery"
         try:
             blob = read_bounded(file, MAX_BLOB_BYTES)
@@ -302,7 +302,7 @@ def from_debugfs(bdf: str, root: str | Path = DEBUGFS_ROOT) -> Located | None:
     return None
 
 
-def _debugfs_folders(bdf: str, root: Path) -> Iterator[Path]:
+def debugfs_folders(bdf: str, root: Path) -> Iterator[Path]:
     """Newer kernels name the folder by address; older ones by minor, with the address in the file `name`."""
     yield root / bdf
     try:

@@ -25,7 +25,7 @@ class ReadOnly:
         self.inner = transport
         self.index_registers = index_registers
         self.name = transport.name
-        self.can = transport.can & ~(Can.CONFIG_WRITE | Can.DMA | Can.INTERRUPTS)
+        self.can = transport.can & ~(Can.CONFIG_WRITE | Can.DMA | Can.INTERRUPTS | Can.RESET)
         self._depth = 0
         self._owner = 0
         self._saved: dict[tuple[int, int], int] = {}
@@ -69,6 +69,9 @@ class ReadOnly:
 
     def write_block(self, bar: int, offset: int, data: bytes) -> None:
         self._refuse(f"writing {len(data)} bytes", f"BAR{bar}+{offset:#x}")
+
+    def reset(self, method: str) -> None:
+        self._refuse(f"resetting it by {method}", self.name)
 
     def exclusive(self) -> AbstractContextManager[None]:
         return self._exclusive()

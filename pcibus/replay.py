@@ -134,6 +134,9 @@ class Replay:
         except (KeyError, TypeError, ValueError) as error:
             raise self._spoilt("a DMA buffer", f"{type(error).__name__}: {error}") from error
 
+    def reset(self, method: str) -> None:
+        self._next("reset", method=method)
+
     def close(self) -> None:
         self._lines.close()
 

@@ -33,7 +33,7 @@ from base.errors import (
     Undecided,
     UsageError,
 )
-from pcibus import hostmemory
+from pcibus import hostmemory, sysreset
 from pcibus.lock import DeviceLock
 from pcibus.transport import Bar, Can, DmaBuffer, FunctionInfo, LockHolder
 
@@ -195,7 +195,7 @@ class SysfsTransport:
         self.name = bdf
         self.bdf = bdf
         self.root = root
-        self.can = Can.MMIO | Can.HOST | Can.CONFIG_WRITE
+        self.can = Can.MMIO | Can.HOST | Can.CONFIG_WRITE | Can.RESET
         if _may_read_all_config():
             self.can |= Can.CONFIG_EXTENDED
         self.path = root / "bus/pci/devices" / bdf
@@ -320,6 +320,17 @@ class SysfsTransport:
         if not self.path.exists():
             raise self._gone("allocating memory for the device", "no such function")
         return hostmemory.allocate(size, device=self.path, proc=self._proc, where=self.name)
+
+    def reset(self, method: str) -> None:
+        """See pcibus/sysreset.py: `flr`, `bus` or `rescan`, in children that can be killed. Refused while a driver is bound.
+
+        What was mapped is unmapped before: a function that is removed takes its memory along."""
+        self.close()
+        try:
+            sysreset.reset_function(self.bdf, method, root=self.root)
+        finally:
+            self._bars = self._config_size = None
+            self._awake_until = 0.0
 
     def close(self) -> None:
         for handle in self._config.values():

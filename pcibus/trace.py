@@ -2,8 +2,8 @@
 
 First line: {"gpumend-trace": 1, "name", "can", "info", "bars", "config_size"}. Then one object per access, in order:
 {"t", "op", ...}; `op` is the method's name. Values are integers, data is hex ("data") up to `block_limit_bytes`, beyond
-that {"size", "sha256"}. An access that failed has "error" in place of its result. {"op": "mark", "text"} is no access:
-what comes next, in words. The format is this page's own."""
+that {"size", "sha256"}. An access that failed has "error" in place of its result. {"op": "reset", "method"} is one of the
+operating system's resets, {"op": "mark", "text"} is no access: what comes next, in words. The format is this page's own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from base.clock import Clock, RealClock
 from base.errors import GpumendError
-from pcibus.transport import Bar, Can, DmaBuffer, FunctionInfo, LockHolder, Transport
+from pcibus.transport import Bar, Can, DmaBuffer, FunctionInfo, LockHolder, ResetSource, Transport
 
 SCHEMA = 1
 BLOCK_LIMIT_BYTES = 256 << 10
@@ -136,6 +136,10 @@ class Trace:
             buffer = _TracedBuffer(self, self._buffers, inner)
             row.update(buffer=self._buffers, page_size=inner.page_size, bus_addr=list(inner.bus_addr))
         return buffer
+
+    def reset(self, method: str) -> None:
+        with self._access("reset", method=method):
+            cast("ResetSource", self.inner).reset(method)
 
     def acquire(self) -> None:
         """Opens the transport beneath, where that has to be asked for (VFIO); nothing of it is recorded."""

@@ -168,6 +168,8 @@ class TraceFile:
             return None
         if op == "mark":
             return Touch(number, "mark", "none", 0, 0, 0, name=_word(row["text"]))
+        if op == "reset":
+            return Touch(number, "mark", "none", 0, 0, 0, name=f"reset by {_word(row['method'])[:20]}")
         failed = _word(row["error"]["kind"])[:80] if "error" in row else ""
         if op in ("read32", "write32", "read64", "write64"):
             value = None if failed and "value" not in row else _number(row["value"])

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, overload
 
-from base.errors import GpumendError, InvalidData, NotPermitted, Unavailable, UsageError
+from base.errors import GpumendError, InvalidData, NotPermitted, Refused, Unavailable, UsageError
 from pcibus import hostmemory
 from pcibus import vfio_abi as abi
 from pcibus.sysfs import SYS, MappedWindow, SysfsTransport, Window, parse_resource, span_within
@@ -57,6 +57,7 @@ class VfioTransport(SysfsTransport):
         super().__init__(bdf, root=root, lock_dir=lock_dir, lock_prefix=lock_prefix, proc=proc)
         self.name = f"vfio:{bdf}?{ALLOW}" if resets_allowed else f"vfio:{bdf}"
         self.can |= Can.DMA | Can.INTERRUPTS | Can.VIA_DRIVER
+        self.can &= ~Can.RESET
         self._dev = dev
         self._resets_allowed = resets_allowed
         self._kernel: abi.Kernel = kernel or abi.LinuxKernel()
@@ -91,6 +92,15 @@ class VfioTransport(SysfsTransport):
         except BaseException:
             self.close()
             raise
+
+    def reset(self, method: str) -> None:
+        raise Refused(
+            f"resetting {self.name} by {method}",
+            expected="a function that no kernel driver has",
+            seen="bound to vfio-pci, and in use by us",
+            where=self.name,
+            next_step=f"gpumend unbind -g {self.bdf}, then reset it by its address {self.bdf}",
+        )
 
     def close(self) -> None:
         """Interrupts off, BARs unmapped, the device closed (which stops its DMA, and may reset it), then its memory."""
