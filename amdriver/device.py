@@ -54,6 +54,7 @@ from base.clock import Clock
 from base.errors import DeviceLost, GpumendError, Refused, Unavailable, WaitTimeout
 from base.findings import Action, Finding, Severity
 from pcibus.config import is_lost, why_all_ones
+from pcibus.configstate import SavedConfig, bus_master_off
 from pcibus.transport import ALL_ONES, Can, FunctionInfo, InterruptSource, Transport
 from registers.amd.gc_9_4_3 import Gc
 from registers.amd.mp_13_0_6 import Mp0, Mp1
@@ -72,6 +73,8 @@ WRITE_STEPS: Final = (
     "psp-ta", "smu", "gfx", "sdma", "marks",
 )  # fmt: skip
 STEPS: Final = READ_STEPS + WRITE_STEPS
+MODE2_STEPS: Final = ("engines off", "mode2", "config", "firmware", "engines on")
+MODE2_QUIET_S: Final = 0.2  # no BAR may be touched for so long
 
 BOOTLOADER_LOOK_S: Final = 2.0  # for a bootloader to be ready; loading waits longer, as memory is trained meanwhile
 _COMMAND: Final = 4  # config space: offset of the command register, and its bits
@@ -135,6 +138,7 @@ class Device:
         firmware_dirs: Sequence[Path] | None = None,
         features: Iterable[str] = (),
         on_step: Callable[[str], None] | None = None,
+        after_mode2: bool = False,
     ) -> None:
         """`Device.open` is the way in: this touches nothing, and `start` does the work."""
         self.clock = clock
@@ -147,6 +151,7 @@ class Device:
         self._firmware_dirs = firmware_dirs
         self._features = tuple(features)
         self._on_step = on_step or (lambda name: None)
+        self._after_mode2 = after_mode2
         self._owned: Owned | None = None
         self._command_found: int | None = None
         self._interrupts: InterruptSource | None = None
@@ -164,14 +169,18 @@ class Device:
         firmware_dirs: Sequence[Path] | None = None,
         features: Iterable[str] = (),
         on_step: Callable[[str], None] | None = None,
+        after_mode2: bool = False,
     ) -> Self:
         """Start the GPU. `firmware_dirs`: default as `firmware.store.search_dirs`; `features`: those of
-        `firmware_set.FEATURES` that are needed; `on_step` is called with the name of each step before it.
+        `firmware_set.FEATURES` that are needed; `on_step` is called with the name of each step before it; `after_mode2`:
+        the SMU waits for the end of a mode2 that the caller began.
 
         Raises Refused (lock held: by whom; driver bound; VF, APU or unknown part; sick: with the action), Unavailable
         (firmware missing, DeviceLost), InvalidData, WaitTimeout and what the blocks raise; `error.step` names the step.
         On any error everything is freed, and the device is left so that the next start sees what happened."""
-        device = cls(transport, clock, firmware_dirs=firmware_dirs, features=features, on_step=on_step)
+        device = cls(
+            transport, clock, firmware_dirs=firmware_dirs, features=features, on_step=on_step, after_mode2=after_mode2
+        )
         device.start()
         return device
 
@@ -447,9 +456,7 @@ class Device:
         come later, and are written once.
 
         Dirty: what still runs must not write into memory of this machine that is ours now, so the bus master goes first."""
-        scratch = self._scratch
-        scratch.SCRATCH_REG6.write(1)
-        scratch.SCRATCH_REG7.write(MAGIC)
+        self._mark_in_use()
         if dirty:
             self._set_command(clear=_BUS_MASTER)
         for block in (self.ih, self.psp, self.smu, self.gfx, self.sdma):
@@ -541,10 +548,50 @@ class Device:
         """All XCCs work as one, before their queues are set up."""
         if not self.reused_firmware or self.nbio.compute_partition():
             self.psp.set_partitions(1)
+        if self._after_mode2:
+            self.gfx.resume_rlc()
+            self.smu.reset_complete()
         self.gfx.hw_init()
+
+    def _mark_in_use(self) -> None:
+        self._scratch.SCRATCH_REG6.write(1)
+        self._scratch.SCRATCH_REG7.write(MAGIC)
 
     def _mark_ready(self) -> None:
         self._scratch.SCRATCH_REG5.write(self.firmware.crc)
+
+    # ---- recovery (amd-resets.md section 3)
+
+    def mode2(self, on_step: Callable[[str], None] | None = None) -> None:
+        """Reset all engines of this GPU and start them again: VRAM, page tables, PSP, SMU and XGMI stay; every queue is
+        there afterwards, empty. Other GPUs are not touched.
+
+        `on_step` gets the steps of MODE2_STEPS. Raises what the blocks raise; then the GPU needs a reset as a whole."""
+        step = on_step or (lambda name: None)
+        step("engines off")
+        saved = SavedConfig.take(self._transport)
+        bus_master_off(self._transport)
+        step("mode2")
+        self.smu.begin_mode2()
+        self.clock.sleep(MODE2_QUIET_S)
+        step("config")
+        saved.restore(self._transport)
+        self.smu.await_mode2()
+        self._enable_pci()
+        step("firmware")
+        self.nbio.hw_init()
+        self.ih.hw_init()
+        self.gmc.resume_gfx()
+        self.psp.load_firmware()
+        step("engines on")
+        self.gfx.resume_rlc()
+        self.smu.reset_complete()
+        if self.nbio.compute_partition():
+            self.psp.set_partitions(1)
+        self.gfx.resume()
+        self.sdma.hw_init()
+        self._mark_in_use()
+        self._mark_ready()
 
     # ---- closing
 

@@ -14,11 +14,12 @@ get VMID 15, as in the kernel. The driver itself must have set the partition mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Literal, overload
 
 from amdriver import aql, mqd, pm4
+from amdriver.gfx_reset import HALT, XccReset, safe_mode, wait_safe_mode
 from amdriver.kiq import KIQ_BYTES, Kiq, hqd_state, selected, wait_inactive
 from amdriver.mqd import EOP_BYTES, MQD_BYTES, QueueLayout
 from amdriver.pm4_dispatch import SLOT_BYTES
@@ -26,15 +27,14 @@ from amdriver.pm4_fields import UnmapAction
 from amdriver.queue import AqlQueue, ComputeQueue
 from amdriver.ring import CONTROL_BYTES, Buffer, Memory, QueueStuck, VramBlock, check_ring_bytes
 from amdriver.signals import Signals
-from base.errors import GpumendError, Unavailable, UsageError, WaitTimeout
-from registers.amd.gc_9_4_3 import CP_MEC_CNTL_t, Gc, SH_MEM_BASES_t, SH_MEM_CONFIG_t
+from base.errors import GpumendError, Unavailable, UsageError
+from registers.amd.gc_9_4_3 import Gc, SH_MEM_BASES_t, SH_MEM_CONFIG_t
 
 if TYPE_CHECKING:
     from amdriver.gpu import Gpu
 
 COMPUTE_VMID: Final = 8
 RING_BYTES: Final = 64 << 10
-SAFE_MODE_S: Final = 0.1
 TEST_S: Final = 0.1
 KIQ_DOORBELL: Final = 0x000
 MEC_DOORBELL: Final = 0x008  # to 0x01F: kernel rings, then user queues
@@ -53,18 +53,6 @@ _PRIVATE_APERTURE: Final = 2
 _F8_VERSIONS: Final = ((9, 4, 3), (9, 4, 4))
 _VERSIONS: Final = (*_F8_VERSIONS, (9, 5, 0))
 _OURS: Final = (1 << PIPES * QUEUES_PER_PIPE) - 1  # SET_RESOURCES: the queues of MEC 1
-_DEQUEUE_RESET_WAVES: Final = 2
-_HALT: Final = CP_MEC_CNTL_t.of(
-    MEC_INVALIDATE_ICACHE=1,
-    MEC_ME1_PIPE0_RESET=1,
-    MEC_ME1_PIPE1_RESET=1,
-    MEC_ME1_PIPE2_RESET=1,
-    MEC_ME1_PIPE3_RESET=1,
-    MEC_ME2_PIPE0_RESET=1,
-    MEC_ME2_PIPE1_RESET=1,
-    MEC_ME1_HALT=1,
-    MEC_ME2_HALT=1,
-)
 Kind = Literal["pm4", "aql"]
 AnyQueue = ComputeQueue | AqlQueue
 
@@ -135,7 +123,7 @@ class Gfx:
         self._set_constants()
         self._resume_rlc()
         self.halt()
-        self._start_kiqs()
+        self._start_kiqs(range(len(self.kiqs)))
 
     def hw_fini(self) -> None:
         """Queues off, KIQs off, MECs halted: as the kernel's driver leaves them, and can start them again. Goes on to the end
@@ -152,7 +140,7 @@ class Gfx:
         """Halt and reset the MECs of all XCCs at once, whatever they are doing."""
         self._running = False
         for gc in self._gc:
-            gc.CP_MEC_CNTL.write(_HALT)
+            gc.CP_MEC_CNTL.write(HALT)
         self.gpu.clock.sleep(_MEC_SETTLE_S)
 
     def sw_fini(self) -> None:
@@ -178,13 +166,13 @@ class Gfx:
             left = [slot for slot in range(PIPES * QUEUES_PER_PIPE) if _is_active(gc, slot)]
             if not left:
                 continue
-            with self._safe_mode(gc):
+            with safe_mode(self.gpu, gc):
                 for slot in left:
                     pipe, queue = slot % PIPES, slot // PIPES
                     name = f"XCC {xcc} me {MEC_ME} pipe {pipe} queue {queue}"
                     found.append(name)
                     with selected(gc, me=MEC_ME, pipe=pipe, queue=queue):
-                        self._dequeue_selected(gc, name)
+                        XccReset(self.gpu, xcc).take_off(name)
         return found
 
     # ---- queues
@@ -218,19 +206,76 @@ class Gfx:
 
     def destroy(self, queue: AnyQueue) -> None:
         """Unmap a queue, whatever it is doing, and free its memory. Raises UsageError for one that is not ours any more."""
-        owned = self._owned.get(queue)
-        if owned is None:
-            raise UsageError(
-                f"destroying {queue}",
-                expected="a queue of this GPU that was not destroyed",
-                seen="another, or it was destroyed before",
-                next_step="destroy it once",
-                verb="refused",
-            )
+        owned = self._require_owned(queue, "destroying")
         self._unmap(queue, owned.layout)
         del self._owned[queue]
         queue.close()
         owned.free()
+
+    # ---- recovery: what a queue was at is lost, the queue itself and its memory stay
+
+    def working(self, queue: AnyQueue) -> bool:
+        """Whether a queue has something that is not done: packets that were not read, or waves."""
+        return not queue.idle or self.has_waves(queue)
+
+    def has_waves(self, queue: AnyQueue) -> bool:
+        """Whether waves of it are on one of its XCCs."""
+        place = queue.slot % PIPES * QUEUES_PER_PIPE + queue.slot // PIPES
+        return any(
+            self._gc[self.xccs.index(xcc)].SPI_CSQ_WF_ACTIVE_STATUS.read().value >> place & 1 for xcc in queue.xccs
+        )
+
+    def reset_queue(self, queue: AnyQueue) -> None:
+        """Kill its waves, take it off, start it anew, empty, and test it: by the KIQs, else by the registers.
+
+        No other queue is touched. Raises UsageError for one that is not ours, QueueStuck and WaitTimeout when it does not
+        go or does not come back: then `reset_mecs`."""
+        owned = self._require_owned(queue, "resetting")
+        self._unmap(queue, owned.layout)
+        for xcc in queue.xccs:
+            gc = self._gc[self.xccs.index(xcc)]
+            with selected(gc, me=MEC_ME, pipe=queue.slot % PIPES, queue=queue.slot // PIPES):
+                wait_inactive(self.gpu, gc, queue.name)
+        self._start_again((queue,))
+
+    def reset_mecs(self, xccs: Iterable[int]) -> tuple[AnyQueue, ...]:
+        """Reset the MECs of these XCCs (physical numbers), and start all queues that have a part on one of them anew, empty.
+
+        Returns those queues; all others go on. Raises WaitTimeout, QueueStuck when a MEC does not come back: then mode2."""
+        chosen = sorted(set(xccs))
+        hit = tuple(queue for queue in self._owned if set(queue.xccs) & set(chosen))
+        for queue in hit:  # the XCCs that are well let go of them first
+            for xcc in set(queue.xccs) - set(chosen):
+                self._force_off(self.xccs.index(xcc), queue)
+        for xcc in chosen:
+            XccReset(self.gpu, xcc).mec_reset()
+        positions = [self.xccs.index(xcc) for xcc in chosen]
+        for position in positions:
+            self._gc[position].CP_MEC_CNTL.write(HALT)
+        self.gpu.clock.sleep(_MEC_SETTLE_S)
+        self._start_kiqs(positions)
+        self._start_again(hit)
+        return hit
+
+    def resume_rlc(self) -> None:
+        """After mode2 and the loading of firmware: what the SMU needs before it calls mode2 complete."""
+        self._set_constants()
+        self._resume_rlc()
+
+    def resume(self) -> tuple[AnyQueue, ...]:
+        """After mode2: all of `hw_init`, then every queue anew, empty. Returns them."""
+        self.hw_init()
+        self._start_again(self.queues)
+        return self.queues
+
+    def _start_again(self, queues: Sequence[AnyQueue]) -> None:
+        """Queues that are on no MEC: memory as new, mapped, tested."""
+        for queue in queues:
+            owned = self._owned[queue]
+            queue.restart()
+            self._write_mqds(owned.mqds, owned.layout)
+            self._map(queue, owned.layout, tuple(self.xccs.index(xcc) for xcc in queue.xccs), queue.slot)
+            self._test(queue)
 
     # ---- inside: bring-up
 
@@ -271,7 +316,7 @@ class Gfx:
             gc.RLC_SAFE_MODE.write(CMD=1, MESSAGE=1)
         try:
             for gc in self._gc:
-                self._wait_safe_mode(gc)
+                wait_safe_mode(self.gpu, gc)
             for gc in self._gc:
                 gc.RLC_CGCG_CGLS_CTRL.write(0)
                 gc.RLC_SRM_CNTL.modify(SRM_ENABLE=1)
@@ -279,48 +324,26 @@ class Gfx:
             for gc in self._gc:
                 gc.RLC_SAFE_MODE.write(CMD=1, MESSAGE=0)
 
-    @contextmanager
-    def _safe_mode(self, gc: Gc) -> Iterator[None]:
-        """For work on a GPU whose earlier driver may have left clock gating on, as the kernel does it: an RLC that does not
-        run is not asked, one that does not answer is given its time, and no more."""
-        if not gc.RLC_CNTL.read().RLC_ENABLE_F32:
-            yield
-            return
-        gc.RLC_SAFE_MODE.write(CMD=1, MESSAGE=1)
-        try:
-            with suppress(WaitTimeout):
-                self._wait_safe_mode(gc)
-            yield
-        finally:
-            gc.RLC_SAFE_MODE.write(CMD=1, MESSAGE=0)
-
-    def _wait_safe_mode(self, gc: Gc) -> None:
-        self.gpu.wait(
-            gc.RLC_SAFE_MODE.read,
-            lambda value: not value.CMD,
-            doing="entering the RLC's safe mode",
-            expected="RLC_SAFE_MODE.CMD=0",
-            timeout_s=SAFE_MODE_S,
-            where=gc.RLC_SAFE_MODE.where,
-            next_step="gpumend probe; then gpumend reset --method mode1",
-            show=gc.RLC_SAFE_MODE.show,
-        )
-
-    def _start_kiqs(self) -> None:
+    def _start_kiqs(self, positions: Sequence[int]) -> None:
+        """Of these XCCs, whose MECs are halted: their memory as new, their registers, then all run and are asked."""
         assert self._block is not None
-        self._block.write(0, b"".join(kiq.image() for kiq in self.kiqs))
-        for position, (gc, kiq) in enumerate(zip(self._gc, self.kiqs, strict=True)):
-            first = XCC_DOORBELLS * position
+        images = [self.kiqs[position].image() for position in positions]
+        if len(images) == len(self.kiqs):
+            self._block.write(0, b"".join(images))
+        else:
+            for position, image in zip(positions, images, strict=True):
+                self._block.write(KIQ_BYTES * position, image)
+        for position in positions:
+            gc, first = self._gc[position], XCC_DOORBELLS * position
             gc.CP_MEC_DOORBELL_RANGE_LOWER.write(8 * (first + KIQ_DOORBELL))
             gc.CP_MEC_DOORBELL_RANGE_UPPER.write(8 * (first + LAST_DOORBELL))
-            kiq.start()
-        for gc in self._gc:
-            gc.CP_MEC_CNTL.write(0)
+            self.kiqs[position].start()
+        for position in positions:
+            self._gc[position].CP_MEC_CNTL.write(0)
         self.gpu.clock.sleep(_MEC_SETTLE_S)
-        for kiq in self.kiqs:
-            kiq.prepare_test()
-        resources = pm4.set_resources(_OURS)
-        self._ask(dict.fromkeys(range(len(self.kiqs)), resources), "starting the KIQs")
+        for position in positions:
+            self.kiqs[position].prepare_test()
+        self._ask(dict.fromkeys(positions, pm4.set_resources(_OURS)), "starting the KIQs")
         self._running = True
 
     # ---- inside: queues
@@ -421,9 +444,26 @@ class Gfx:
             aql=kind == "aql",
             xcc_count=count,
         )
-        image = (bytes(mqd.build(layout.step(number))).ljust(MQD_BYTES, b"\0") for number in range(count))
-        mqds.write(0, b"".join(image), flush=False)  # the KIQs' packets are flushed after them
+        self._write_mqds(mqds, layout)
         return queue, _Owned(buffer, mqds, layout)
+
+    @staticmethod
+    def _write_mqds(mqds: VramBlock, layout: QueueLayout) -> None:
+        """One for each XCC, at the start of an empty ring. The KIQs' packets are flushed after them."""
+        images = (bytes(mqd.build(layout.step(number))).ljust(MQD_BYTES, b"\0") for number in range(layout.xcc_count))
+        mqds.write(0, b"".join(images), flush=False)
+
+    def _require_owned(self, queue: AnyQueue, doing: str) -> _Owned:
+        owned = self._owned.get(queue)
+        if owned is not None:
+            return owned
+        raise UsageError(
+            f"{doing} {queue}",
+            expected="a queue of this GPU that was not destroyed",
+            seen="another, or it was destroyed before",
+            next_step="destroy it once, and use it only before",
+            verb="refused",
+        )
 
     def _map(self, queue: AnyQueue, layout: QueueLayout, positions: tuple[int, ...], slot: int) -> None:
         """Interrupts of the pipe on, then MAP_QUEUES on each of the queue's XCCs."""
@@ -457,14 +497,7 @@ class Gfx:
         gc = self._gc[position]
         with selected(gc, me=MEC_ME, pipe=queue.slot % PIPES, queue=queue.slot // PIPES):
             if gc.CP_HQD_ACTIVE.read().ACTIVE:
-                self._dequeue_selected(gc, queue.name)
-
-    def _dequeue_selected(self, gc: Gc, name: str) -> None:
-        """Kill the waves of the selected queue and take it off."""
-        gc.CP_HQD_DEQUEUE_REQUEST.write(DEQUEUE_REQ=_DEQUEUE_RESET_WAVES)
-        gc.SPI_COMPUTE_QUEUE_RESET.write(RESET=1)
-        wait_inactive(self.gpu, gc, name)
-        gc.CP_HQD_DEQUEUE_REQUEST.write(0)
+                XccReset(self.gpu, self.xccs[position]).take_off(queue.name)
 
     def _unmap_all(self) -> None:
         """For hw_fini, all at once. When a KIQ is dead, its queues end with the MEC that is halted next."""
@@ -483,7 +516,7 @@ class Gfx:
             self._ask(dict.fromkeys(positions, packet), "unmapping what was just mapped")
         except GpumendError:  # the first failure is being raised; it must not be hidden
             for position in positions:
-                self._gc[position].CP_MEC_CNTL.write(_HALT)
+                self._gc[position].CP_MEC_CNTL.write(HALT)
 
     def _test(self, queue: AnyQueue) -> None:
         """A fence through its own doorbell and its own page tables."""

@@ -116,6 +116,7 @@ class Gmc:
         self._live: dict[VramBlock | Buffer, None] = {}
         self._after_flush: list[Callable[[], object]] = []
         self._own = ExitStack()
+        self._setup: HubSetup | None = None
 
     # ---- set up
 
@@ -154,12 +155,8 @@ class Gmc:
         setup = HubSetup(
             self.place.fb_base, self.place.fb_top, physical, physical + PAGE_BYTES, self.tables.root_register, CONTEXTS
         )
-        # Hubs of a kind are alike: what has to be kept is read from one of each.
-        learned: dict[bool, Learned] = {}
-        for hub in self.hubs:
-            if hub.is_gfx not in learned:
-                learned[hub.is_gfx] = hub.learn()
-            hub.set_up(setup, learned[hub.is_gfx])
+        self._setup = setup
+        self._set_up(self.hubs)
         self._own.close()  # the batch ends: the tables are written
         self.tables.commit()
         self.flush_hdp()
@@ -168,6 +165,24 @@ class Gmc:
         self.flush_tlb()
         self._state = _State.RUNNING
         self._release()
+
+    def resume_gfx(self) -> None:
+        """After mode2: the hubs of the XCCs anew, with the same page tables, which VRAM has kept."""
+        hubs = [hub for hub in self.hubs if hub.is_gfx]
+        self._set_up(hubs)
+        for hub in hubs:
+            hub.enable(CONTEXTS, others=True)
+        self.flush_hdp()
+        self.flush_tlb()
+
+    def _set_up(self, hubs: Sequence[Hub]) -> None:
+        """Hubs of a kind are alike: what has to be kept is read from one of each."""
+        assert self._setup is not None, "hw_init comes first"
+        learned: dict[bool, Learned] = {}
+        for hub in hubs:
+            if hub.is_gfx not in learned:
+                learned[hub.is_gfx] = hub.learn()
+            hub.set_up(self._setup, learned[hub.is_gfx])
 
     def hw_fini(self) -> None:
         """Contexts, TLBs and L2 caches off, as the kernel leaves them; nothing is translated any more."""

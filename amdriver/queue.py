@@ -575,6 +575,11 @@ class AqlQueue(_Compute):
         start, size = place_of(self.gmc, f"an indirect buffer on {self.name}", buffer, offset, size, alignment=4)
         self.packet(aql.pm4_buffer(start, size // 4, signal=_handle(signal)), signal)
 
+    def restart(self) -> None:
+        """Pointers at the start, and no packet left in the ring that could be taken for a new one."""
+        super().restart()
+        self._memory.write(self._at, self.empty_ring(self.ring_bytes))
+
     def _store(self, at: int, data: bytes) -> None:
         """Bodies first, under invalid headers; then the headers, each by one store: the processor may be looking."""
         body = bytearray(data)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from amdriver import marks
 from amdriver.access import Access
-from amdriver.device import Device, require_drivable
+from amdriver.device import MODE2_QUIET_S, Device, require_drivable
 from amdriver.discovery import validate
 from amdriver.discovery_locate import locate
 from amdriver.gfx_reset import Hqd, StuckMec, XccReset, stuck_mecs
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from pcibus.transport import Transport
 
 MODE1_QUIET_S: Final = 0.5  # SMU13_MODE1_RESET_WAIT_TIME_IN_MS
-MODE2_QUIET_S: Final = 0.2
 BOOT_LIMIT_S: Final = 300.0  # 3000 x 100 ms, what the kernel waits
 WATCH_S: Final = 0.2
 FAULT_WATCH_S: Final = 0.01
@@ -280,7 +279,7 @@ class Target:
         and close it: the SMU's part of mode2 ends only when the RLC runs again. Raises what Device.open raises."""
         self._settle()
         self.smu.await_mode2()
-        Device.open(self.transport, self.clock, firmware_dirs=firmware_dirs).close()
+        Device.open(self.transport, self.clock, firmware_dirs=firmware_dirs, after_mode2=True).close()
 
     # ---- proof
 

@@ -17,6 +17,7 @@ from amdriver.nbio import sdma_doorbell
 from amdriver.packets import U32
 from amdriver.queue import SdmaQueue
 from amdriver.ring import CONTROL_BYTES, Buffer, Memory, QueueStuck, check_ring_bytes
+from amdriver.sdma_reset import SdmaReset
 from amdriver.signals import Signals
 from base.errors import GpumendError, Unavailable
 from pcibus.transport import ALL_ONES
@@ -24,10 +25,11 @@ from registers.amd.sdma_4_4_2 import Sdma as Registers
 from registers.amd.sdma_4_4_2 import SDMA_CNTL_t, SDMA_GFX_RB_CNTL_t
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from amdriver.gpu import Gpu
     from amdriver.ip_map import Version
+    from amdriver.smu import Smu
     from registers.core import Bound
 
 RING_BYTES: Final = 64 << 10
@@ -94,7 +96,7 @@ class Sdma:
         for queue, block in zip(self.queues, self._blocks, strict=True):
             queue.restart()
             self._start(queue, block)
-        self._test()
+        self._test(self.queues)
 
     def hw_fini(self) -> None:
         """Let the engines end what they read, then stop them as the kernel does. The firmware keeps running.
@@ -109,6 +111,16 @@ class Sdma:
         self.halt()
         if failed is not None:
             raise failed
+
+    def reset(self, queue: SdmaQueue, smu: Smu) -> None:
+        """Have the SMU reset one engine, and start its ring anew, empty; what it was at is lost, the others go on.
+
+        Raises what `SdmaReset.reset` raises, and QueueStuck when it does not come back: then mode2."""
+        block = self._blocks[self.queues.index(queue)]
+        SdmaReset(self.gpu, smu, queue.instance).reset()
+        queue.restart()
+        self._start(queue, block)
+        self._test((queue,))
 
     def halt(self) -> None:
         """Stop all rings at once, whatever they are doing."""
@@ -196,13 +208,13 @@ class Sdma:
         block.SDMA_UTCL1_TIMEOUT.write(UTCL1_TIMEOUT)
         block.SDMA_SEM_WAIT_FAIL_TIMER_CNTL.write(0)
 
-    def _test(self) -> None:
+    def _test(self, queues: Sequence[SdmaQueue]) -> None:
         """All are asked, then all waited for: the time of one."""
-        for queue in self.queues:
+        for queue in queues:
             queue.set_test_word(_BEFORE)
             queue.submit(sdma_packets.write_linear(queue.test_va, (_AFTER,)))
         stuck: list[QueueStuck] = []
-        for queue in self.queues:
+        for queue in queues:
             try:
                 queue.wait_test_word(_AFTER, TEST_S if not stuck else 0.0)
             except QueueStuck as late:
