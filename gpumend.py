@@ -22,6 +22,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from amdriver.running_recovery import KernelFault as KernelFault
+from amdriver.running_recovery import KernelHung as KernelHung
+from amdriver.running_recovery import Recovery as Recovery
+from amdriver.running_recovery import RecoveryFailed as RecoveryFailed
 from base.clock import Clock, Outcome, RealClock, VirtualClock
 from base.errors import GpumendError as GpumendError  # for those who catch it
 from base.errors import InvalidData, NotPermitted, Unavailable, Undecided, UsageError
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from amdriver.discovery import Validation
     from amdriver.discovery_diff import Difference
     from amdriver.discovery_locate import Located
+    from amdriver.gfx import AnyQueue
     from amdriver.ip_map import IpInstance, IpMap
     from amdriver.opengpu import OpenGpu as OpenGpu
     from amdriver.opening import OpenHive as OpenHive
@@ -965,19 +970,22 @@ def open(
     *,
     firmware: str | Path | None = None,
     clock: Clock | None = None,
+    recover: bool = False,
 ) -> OpenGpu:
     """Bring up one GPU with our own driver, to allocate, copy and fence on it; use it with `with`, or call `close`.
 
     `address` as `--on` takes it (None: GPUMEND_ON, else this machine's PCI bus), `gpu` as `-g` where there are several.
-    What its VRAM held is lost. Raises UsageError (none or several fit), Unavailable (nothing there, or firmware missing:
-    named, with its package), Refused (a driver is bound, or a process holds it: named), WaitTimeout and others of
-    GpumendError when bring-up fails."""
+    What its VRAM held is lost. `recover`: where a wait finds a stuck queue, that queue is freed (see `recover` below) before
+    KernelHung or KernelFault is raised.
+
+    Raises UsageError (none or several fit), Unavailable (nothing there, or firmware missing: named, with its package),
+    Refused (a driver is bound, or a process holds it: named), WaitTimeout and others of GpumendError when bring-up fails."""
     from amdriver.opening import open_gpu
 
     found = list_gpus([address] if address else (), () if gpu is None else [str(gpu)], clock=clock)
     one = _only(found, address)
     require_firmware([one], firmware)
-    return open_gpu(one.transport, one.clock, firmware_dirs=_firmware_dirs(firmware))
+    return open_gpu(one.transport, one.clock, firmware_dirs=_firmware_dirs(firmware), recovers=recover)
 
 
 def open_hive(
@@ -986,11 +994,12 @@ def open_hive(
     *,
     firmware: str | Path | None = None,
     clock: Clock | None = None,
+    recover: bool = False,
 ) -> OpenHive:
     """Bring up several GPUs side by side (all at `address`, or those that `gpus` names): a sequence of what `open` returns.
 
     `hive[0].map_peer(buffer)` gives GPU 0 an address of a buffer of another. When one cannot be brought up, the others are
-    closed again and its error is raised, as `open` does."""
+    closed again and its error is raised, as `open` does; `recover` as there."""
     from amdriver.opening import Target, open_gpus
 
     addresses = [address] if isinstance(address, str) else list(address or ())
@@ -998,7 +1007,19 @@ def open_hive(
     if not found:
         raise _nothing(addresses)
     require_firmware(found, firmware)
-    return open_gpus([Target(one.transport, one.clock) for one in found], firmware_dirs=_firmware_dirs(firmware))
+    return open_gpus(
+        [Target(one.transport, one.clock) for one in found], firmware_dirs=_firmware_dirs(firmware), recovers=recover
+    )
+
+
+def recover(
+    gpu: OpenGpu, queue: AnyQueue | None = None, *, engine: int | None = None, limit: str = "mode2"
+) -> Recovery:
+    """After a kernel that hangs or faults on an open GPU: free its queue, or the MEC of its XCC, or all engines (mode2),
+    whichever helps first, no further than `limit` (`queue`, `mec`, `mode2`). VRAM, other queues and other GPUs stay.
+
+    `queue`, `engine`: what is stuck, where that is known. Raises RecoveryFailed: then the GPU needs a reset as a whole."""
+    return gpu.recover(queue, engine=engine, limit=limit)
 
 
 def _only(found: list[Gpu], address: str | None) -> Gpu:

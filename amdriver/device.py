@@ -569,6 +569,8 @@ class Device:
         `on_step` gets the steps of MODE2_STEPS. Raises what the blocks raise; then the GPU needs a reset as a whole."""
         step = on_step or (lambda name: None)
         step("engines off")
+        self.gfx.halt()
+        self.sdma.halt()  # the rings; the firmware must stay, it answers the SMU's request to freeze
         saved = SavedConfig.take(self._transport)
         bus_master_off(self._transport)
         step("mode2")

@@ -52,7 +52,7 @@ _SHARED_APERTURE: Final = 1  # address bits 63:48 of LDS and of scratch in a use
 _PRIVATE_APERTURE: Final = 2
 _F8_VERSIONS: Final = ((9, 4, 3), (9, 4, 4))
 _VERSIONS: Final = (*_F8_VERSIONS, (9, 5, 0))
-_OURS: Final = (1 << PIPES * QUEUES_PER_PIPE) - 1  # SET_RESOURCES: the queues of MEC 1
+OWN_QUEUES: Final = (1 << PIPES * QUEUES_PER_PIPE) - 1  # SET_RESOURCES: the queues of MEC 1
 Kind = Literal["pm4", "aql"]
 AnyQueue = ComputeQueue | AqlQueue
 
@@ -343,7 +343,7 @@ class Gfx:
         self.gpu.clock.sleep(_MEC_SETTLE_S)
         for position in positions:
             self.kiqs[position].prepare_test()
-        self._ask(dict.fromkeys(positions, pm4.set_resources(_OURS)), "starting the KIQs")
+        self._ask(dict.fromkeys(positions, pm4.set_resources(OWN_QUEUES)), "starting the KIQs")
         self._running = True
 
     # ---- inside: queues

@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING, Final, Self, cast
 from amdriver import pm4, sdma_packets
 from amdriver.memory import BadAddress, BadAlignment, BadSize, Closed, DoubleFree, OutOfMemory
 from amdriver.pm4_fields import CopyFrom, CopyTo, ReleaseData
+from amdriver.queue import AqlQueue, ComputeQueue
+from amdriver.ring import QueueStuck
+from amdriver.running_recovery import WATCH_S, KernelFault, KernelHung, Level, Recovery, recover, stuck_queues
 from amdriver.selftest_subject import Fenced, Interrupt, fence_payload
 from base.errors import DeviceLost, GpumendError, Undecided, UsageError, WaitTimeout
 
@@ -28,7 +31,8 @@ if TYPE_CHECKING:
 
     from amdriver.buffer import Buffer, Place
     from amdriver.device import Device
-    from amdriver.queue import ComputeQueue, SdmaQueue
+    from amdriver.gfx import AnyQueue
+    from amdriver.queue import SdmaQueue
     from amdriver.signals import Signal
     from base.clock import Clock
 
@@ -101,6 +105,8 @@ class GpuBuffer:
         held, _ = self._range("writing", offset, len(data))
         self.gpu.synchronize()
         held.write(offset, data)
+        if len(data) == self.size:
+            self._certain()
 
     def free(self) -> None:
         """Give it back, after what was queued is done. DoubleFree the second time."""
@@ -143,8 +149,14 @@ class GpuBuffer:
             expected="all that was queued for it done",
             seen=f"{doubt} got stuck before, with work for this buffer",
             where=self.gpu.name,
-            next_step="free it; close the GPU and open it again",
+            next_step="write or copy all of it anew, or free it",
         )
+
+    def _certain(self) -> None:
+        """Every byte is given anew: what an engine had left undone does not matter any more."""
+        self._doubt = ""
+        if self._lent is not None:
+            self._lent._doubt = ""
 
     def _doubted(self, engine: str) -> None:
         """This engine got stuck with work for it: on whichever GPU it is read, it is not certain."""
@@ -168,6 +180,10 @@ class GpuBuffer:
         )
 
 
+class WorkLost(GpumendError):
+    """A fence behind work that a recovery has thrown away: it will never be done."""
+
+
 class Fence:
     """A place in the order of one engine's work."""
 
@@ -179,11 +195,12 @@ class Fence:
 
     @property
     def done(self) -> bool:
-        """Whether everything that was queued before it is done; asks, does not wait."""
+        """Whether everything that was queued before it is done; asks, does not wait. WorkLost after a recovery."""
         return self._gpu._reached(self._engine, self._value)
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Until it is done. Raises QueueStuck (which names the engine and the packet that it stands at), DeviceLost.
+        """Until it is done. Raises QueueStuck (which names the engine and the packet that it stands at), DeviceLost, WorkLost;
+        on a GPU that recovers by itself KernelHung or KernelFault instead of QueueStuck.
 
         After the time that the work may take the engine counts as stuck; after a shorter `timeout_s` it does not."""
         wanted = self._timeout_s if timeout_s is None else timeout_s
@@ -202,6 +219,19 @@ class _Engine:
         self.pending = False  # work behind the last fence
         self.stuck = False
         self.targets: dict[int, GpuBuffer] = {}  # what is written since the last wait, by id
+        self.lost: list[range] = []  # values of fences whose work a recovery threw away
+
+    def revive(self) -> None:
+        """Its ring was started anew: what had not been done is lost, what comes next counts on."""
+        self.reached = max(self.reached, self.signal.value)
+        if self.pending or self.reached < self.sent:
+            self.fail()
+        if self.reached < self.sent:
+            self.lost.append(range(self.reached + 1, self.sent + 1))
+        self.signal.set(self.sent)
+        self.reached = self.sent
+        self.bytes = 0
+        self.pending = self.stuck = False
 
     def fail(self) -> None:
         """It got stuck: what it was to write may have come, or not."""
@@ -214,8 +244,10 @@ class _Engine:
 class OpenGpu:
     """One GPU that was brought up; `device` is the driver beneath. Use it as a context manager, or call `close`."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, *, recovers: bool = False) -> None:
+        """`recovers`: where a wait finds a stuck queue, `recover` is called before the error is raised."""
         self.device = device
+        self.recovers = recovers
         self._open = True
         self._engines: dict[int, _Engine] = {}
         self._compute: dict[int, tuple[ComputeQueue, Buffer, Signal]] = {}
@@ -360,6 +392,9 @@ class OpenGpu:
         packets = [self._copy_packet(doing, *piece) for piece in pieces]
         for packet in packets:
             to.queue.add(packet)
+        for dst, _, _, _, size in pieces:
+            if size == dst.size:
+                dst._certain()
         self._submit(to, sum(piece[4] for piece in pieces), [piece[0] for piece in pieces])
 
     def _copy_packet(self, doing: str, dst: GpuBuffer, dst_at: int, src: GpuBuffer, src_at: int, size: int) -> bytes:
@@ -398,6 +433,8 @@ class OpenGpu:
         if not 0 <= value <= 0xFF:
             raise UsageError(doing, expected="a byte, 0 to 255", seen=str(value), where=self.name)
         to.queue.add(sdma_packets.const_fill(held.gpu_va + offset, value * 0x01010101, count))
+        if count == dst.size:
+            dst._certain()
         self._submit(to, count, [dst])
 
     def fence(self, *, engine: int | None = None) -> Fence:
@@ -425,9 +462,76 @@ class OpenGpu:
         to.targets.update((id(one), one) for one in targets)
         try:
             to.queue.submit()
-        except GpumendError:  # it made no room
+        except GpumendError as error:  # it made no room
             to.fail()
+            if isinstance(error, QueueStuck):
+                self._recover_from(error, engine=self.device.sdma.queues.index(to.queue))
             raise
+
+    # ---- recovery
+
+    def wait(self, signal: Signal, value: int, timeout_s: float = COMPUTE_WAIT_S) -> int:
+        """Until a signal of a compute queue is at least `value`; returns it. Raises QueueStuck, DeviceLost; on a GPU that
+        recovers by itself KernelHung or KernelFault, and then its queue takes work again."""
+        self._require_open("waiting for a signal")
+        try:
+            return signal.wait(value, timeout_s)
+        except QueueStuck as error:
+            if isinstance(signal.queue, ComputeQueue | AqlQueue):
+                self._recover_from(error, queue=signal.queue)
+            raise
+
+    def recover(
+        self, queue: AnyQueue | None = None, *, engine: int | None = None, limit: Level | str = Level.MODE2
+    ) -> Recovery:
+        """Free what is stuck: `queue` (a compute queue), `engine` (SDMA), or with neither whatever does not move. First its
+        queue is reset, then the MEC of its XCC, then all engines (mode2), no further than `limit`.
+
+        What was queued there is lost, and buffers that lost copies were to fill are uncertain; the rest of VRAM, the other
+        queues and the other GPUs stay, and every queue takes work again. Raises RecoveryFailed, DeviceLost."""
+        self._require_open("recovering")
+        queues: tuple[AnyQueue, ...] = () if queue is None else (queue,)
+        engines: tuple[SdmaQueue, ...] = ()
+        if engine is not None:
+            engines = (self.device.sdma.queues[self._number(engine, "recovering an engine")],)
+        if queue is None and engine is None:
+            queues, engines = stuck_queues(self.device), self._stuck_engines()
+        made = recover(self.device, queues, engines, limit=Level(limit))
+        whole = made.level is Level.MODE2
+        for to in self._engines.values():
+            if whole or to.queue in engines:
+                to.revive()
+        return made
+
+    def _stuck_engines(self) -> tuple[SdmaQueue, ...]:
+        """Those with work that does not move, and those that were given up before."""
+        given_up = {id(to.queue) for to in self._engines.values() if to.stuck}
+        working = {queue: queue.rptr for queue in self.device.sdma.queues if not queue.idle}
+        if working:
+            self.clock.sleep(WATCH_S)
+        still = {id(queue) for queue, rptr in working.items() if queue.rptr == rptr}
+        return tuple(queue for queue in self.device.sdma.queues if id(queue) in given_up | still)
+
+    def _recover_from(self, error: QueueStuck, *, queue: AnyQueue | None = None, engine: int | None = None) -> None:
+        """Where that was asked for: recover, and raise what happened. Raises nothing where it was not."""
+        if not self.recovers:
+            return
+        made = self.recover(queue, engine=engine)
+        kind = KernelFault if made.faults else KernelHung
+        raise kind(error.queue, made, error.seen, error.where) from error
+
+    @staticmethod
+    def _require_kept(to: _Engine, value: int) -> None:
+        if not any(value in gone for gone in to.lost):
+            return
+        raise WorkLost(
+            f"a fence of {to.queue}",
+            expected="work that is still queued",
+            seen="a recovery threw it away",
+            where=to.queue.name,
+            next_step="queue the work again",
+            verb="is lost",
+        )
 
     def _mark(self, to: _Engine) -> int:
         """The value that the engine's signal has when all that is queued is done."""
@@ -441,12 +545,14 @@ class OpenGpu:
     def _reached(self, engine: int, value: int) -> bool:
         self._require_open("asking a fence")
         to = self._engines[engine]
+        self._require_kept(to, value)
         to.reached = max(to.reached, to.signal.value)
         return to.reached >= value
 
     def _wait(self, engine: int, value: int, timeout_s: float, *, final: bool = True) -> None:
         self._require_open("waiting for a fence")
         to = self._engines[engine]
+        self._require_kept(to, value)
         if to.reached >= value:
             return
         try:
@@ -454,6 +560,8 @@ class OpenGpu:
         except GpumendError as error:
             if final or not isinstance(error, WaitTimeout):
                 to.fail()
+            if final and isinstance(error, QueueStuck):
+                self._recover_from(error, engine=engine)
             raise
         if to.reached >= to.sent and not to.pending:
             to.bytes = 0
@@ -555,7 +663,7 @@ class OpenGpu:
         want = signal.value + 1
         queue.fence(signal, want)
         queue.submit()
-        signal.wait(want, COMPUTE_WAIT_S)
+        self.wait(signal, want)
         return page.read(0, 128)
 
     def _compute_queue(self, xcc: int) -> tuple[ComputeQueue, Buffer, Signal]:
@@ -670,11 +778,7 @@ class OpenGpu:
 
     def _engine(self, number: int | None, doing: str) -> _Engine:
         self._require_open(doing)
-        wanted = number or 0
-        if not 0 <= wanted < self.engines:
-            raise NoSuchEngine(
-                doing, expected=f"an SDMA engine from 0 to {self.engines - 1}", seen=str(wanted), where=self.name
-            )
+        wanted = self._number(number or 0, doing)
         found = self._engines.get(wanted)
         if found is None:
             found = _Engine(self.device.sdma.queues[wanted], self.device.sdma.signals.new())
@@ -685,9 +789,17 @@ class OpenGpu:
                 expected="an engine that works",
                 seen=f"SDMA{wanted} got stuck before",
                 where=self.name,
-                next_step="use another engine; close the GPU and open it again",
+                next_step="gpu.recover() brings it back; or use another engine",
             )
         return found
+
+    def _number(self, engine: int, doing: str) -> int:
+        """The number of an SDMA engine that there is."""
+        if 0 <= engine < self.engines:
+            return engine
+        raise NoSuchEngine(
+            doing, expected=f"an SDMA engine from 0 to {self.engines - 1}", seen=str(engine), where=self.name
+        )
 
 
 def _try(work: Callable[[], None], failed: list[GpumendError]) -> None:

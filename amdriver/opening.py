@@ -34,9 +34,10 @@ def open_gpu(
     *,
     firmware_dirs: Sequence[Path] | None = None,
     on_step: Callable[[str], None] | None = None,
+    recovers: bool = False,
 ) -> OpenGpu:
-    """Bring it up. Raises what Device.open raises; nothing is left open then."""
-    return OpenGpu(Device.open(transport, clock, firmware_dirs=firmware_dirs, on_step=on_step))
+    """Bring it up. Raises what Device.open raises; nothing is left open then. `recovers` as OpenGpu has it."""
+    return OpenGpu(Device.open(transport, clock, firmware_dirs=firmware_dirs, on_step=on_step), recovers=recovers)
 
 
 def check_free(transport: Transport) -> None:
@@ -104,14 +105,16 @@ class OpenHive(Sequence[OpenGpu]):
             error.add_note(f"closing them failed too: {late}")
 
 
-def open_gpus(targets: Sequence[Target], *, firmware_dirs: Sequence[Path] | None = None) -> OpenHive:
+def open_gpus(
+    targets: Sequence[Target], *, firmware_dirs: Sequence[Path] | None = None, recovers: bool = False
+) -> OpenHive:
     """Bring all up side by side. When one cannot be, the others are closed again and its error is raised."""
     clocks = {id(target.clock): target.clock for target in targets}
     opened: dict[int, OpenGpu] = {}
     failed: list[BaseException] = []
     for clock in clocks.values():
         group = [index for index, target in enumerate(targets) if target.clock is clock]
-        works = [_opener(targets[index], firmware_dirs) for index in group]
+        works = [_opener(targets[index], firmware_dirs, recovers) for index in group]
         for index, outcome in zip(group, clock.run_together(works), strict=True):
             if outcome.value is not None:
                 opened[index] = outcome.value
@@ -128,8 +131,8 @@ def open_gpus(targets: Sequence[Target], *, firmware_dirs: Sequence[Path] | None
     raise error
 
 
-def _opener(target: Target, firmware_dirs: Sequence[Path] | None) -> Callable[[], OpenGpu]:
-    return lambda: open_gpu(target.transport, target.clock, firmware_dirs=firmware_dirs)
+def _opener(target: Target, firmware_dirs: Sequence[Path] | None, recovers: bool) -> Callable[[], OpenGpu]:
+    return lambda: open_gpu(target.transport, target.clock, firmware_dirs=firmware_dirs, recovers=recovers)
 
 
 def _try(work: Callable[[], None], failed: list[GpumendError], *, only: bool = True) -> None:

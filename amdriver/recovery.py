@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, cast
 
 from amdriver import marks
 from amdriver.access import Access
@@ -30,6 +30,7 @@ from amdriver.discovery_locate import locate
 from amdriver.gfx_reset import Hqd, StuckMec, XccReset, stuck_mecs
 from amdriver.gpu import Gpu
 from amdriver.ip_map import IpInstance, IpMap
+from amdriver.kiq_borrowed import reset_by_kiq
 from amdriver.ownership import Owned
 from amdriver.psp import await_boot
 from amdriver.sdma_reset import SdmaReset, StuckSdma, stuck_sdmas
@@ -38,12 +39,13 @@ from amdriver.vmhub import Hub, VmFault
 from base.errors import GpumendError, Refused, UsageError
 from pcibus import configstate
 from pcibus.configstate import SavedConfig
+from pcibus.transport import Can
 
 if TYPE_CHECKING:
     from amdriver.marks import Mark
     from amdriver.parts import Part
     from base.clock import Clock
-    from pcibus.transport import Transport
+    from pcibus.transport import ResetSource, Transport
 
 MODE1_QUIET_S: Final = 0.5  # SMU13_MODE1_RESET_WAIT_TIME_IN_MS
 BOOT_LIMIT_S: Final = 300.0  # 3000 x 100 ms, what the kernel waits
@@ -161,24 +163,32 @@ class Target:
     # ---- engines
 
     def wave_kill(self, xcc: int, vmid: int) -> None:
+        """Kill the waves of one VMID; their queue goes on with what comes next."""
         self._xcc(xcc).wave_kill(vmid)
 
     def dequeue(self, hqd: Hqd) -> None:
+        """Let a queue end its waves and leave; WaitTimeout when they do not end."""
         self._xcc(hqd.xcc).dequeue(hqd)
 
     def queue_reset_mmio(self, hqd: Hqd) -> None:
+        """Kill a queue's waves and take it off, by its registers."""
         self._xcc(hqd.xcc).queue_reset(hqd)
 
     def queue_reset_kiq(self, hqd: Hqd) -> None:
-        raise NotImplementedError
+        """By the MEC's firmware, with a KIQ of ours in 16 KiB of VRAM that are put back afterwards (kiq_borrowed)."""
+        self._settle()
+        reset_by_kiq(self.gpu, hqd)
 
     def pipe_reset(self, xcc: int, me: int, pipe: int) -> None:
+        """Reset one pipe: all its queues are off afterwards."""
         self._xcc(xcc).pipe_reset(me, pipe)
 
     def mec_reset(self, xcc: int) -> None:
+        """Reset both MECs of an XCC: no queue is left on it."""
         self._xcc(xcc).mec_reset()
 
     def sdma_reset(self, engine: int) -> None:
+        """Have the SMU reset one SDMA engine (physical number); its rings are off afterwards."""
         self._settle()
         self._sdma(engine).reset()
 
@@ -280,6 +290,23 @@ class Target:
         self._settle()
         self.smu.await_mode2()
         Device.open(self.transport, self.clock, firmware_dirs=firmware_dirs, after_mode2=True).close()
+
+    # ---- the bus
+
+    def reset_by_system(self, method: str) -> None:
+        """`flr`, `bus` or `rescan` by the operating system's PCI core (pcibus.transport.ResetSource), then `restore_config`,
+        and for the first two `await_boot`. Bus mastering goes first. Refused where the transport cannot."""
+        self._settle()
+        if Can.RESET not in self.transport.can:
+            raise Refused(
+                f"resetting {self.name} by {method}",
+                expected="a transport that can have the function reset",
+                seen="this one cannot",
+                where=self.name,
+                next_step="by its own address on its own machine: gpumend reset -g 0000:c1:00.0",
+            )
+        self.bus_master_off()
+        cast("ResetSource", self._owned.inner).reset(method)
 
     # ---- proof
 
