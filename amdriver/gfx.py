@@ -236,6 +236,7 @@ class Gfx:
             gc = self._gc[self.xccs.index(xcc)]
             with selected(gc, me=MEC_ME, pipe=queue.slot % PIPES, queue=queue.slot // PIPES):
                 wait_inactive(self.gpu, gc, queue.name)
+            XccReset(self.gpu, xcc).require_no_waves(queue.slot % PIPES, queue.slot // PIPES, queue.name)
         self._start_again((queue,))
 
     def reset_mecs(self, xccs: Iterable[int]) -> tuple[AnyQueue, ...]:

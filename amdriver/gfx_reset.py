@@ -157,9 +157,26 @@ class XccReset:
             self._wait_off(str(hqd))
 
     def queue_reset(self, hqd: Hqd) -> None:
-        """Kill a queue's waves and take it off, by its registers. WaitTimeout when the MEC does not do it."""
+        """Kill a queue's waves and take it off, by its registers. WaitTimeout when the MEC does not do it, or waves stay."""
         with self._chosen(hqd):
             self.take_off(str(hqd))
+        if hqd.me == 1:
+            self.require_no_waves(hqd.pipe, hqd.queue, str(hqd))
+
+    def require_no_waves(self, pipe: int, queue: int, name: str) -> None:
+        """Until no wave of this queue of MEC 1 is left on the XCC: a queue that only looks off has them still."""
+        register = self.gc.SPI_CSQ_WF_ACTIVE_STATUS
+        place = pipe * QUEUES_PER_PIPE + queue
+        self.gpu.wait(
+            lambda: register.read().value,
+            lambda value: not value >> place & 1,
+            doing=f"killing the waves of {name}",
+            expected=f"SPI_CSQ_WF_ACTIVE_STATUS bit {place}: 0",
+            timeout_s=IDLE_S,
+            where=register.where,
+            next_step="gpumend reset --method mec-reset; then mode2",
+            show=lambda value: f"{value:#010x}",
+        )
 
     def take_off(self, name: str) -> None:
         """The same for the queue that is selected already."""

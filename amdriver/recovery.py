@@ -11,7 +11,7 @@ decided here; what was done is not judged here either, beyond what the mechanism
         target.await_boot(300)
         mark.gone()
 
-Opening takes the device's lock and writes nothing. The mechanisms themselves live with the blocks: gfx_reset, sdma_reset,
+Opening takes the device's lock and writes nothing but index registers, which it puts back. The mechanisms themselves live with the blocks: gfx_reset, sdma_reset,
 smu, psp, vmhub, pcibus.configstate. Source: amd-resets.md; where registers are, as probe/discovery.py finds it."""
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Target:
         borrowed: IpMap | None = None,
     ) -> Self:
         """Take the lock and find the register map; `golden`: the saved good copy of its table, `borrowed`: the map of a
-        whole GPU of the same part. Writes nothing, and a GPU that is lost or dead opens too.
+        whole GPU of the same part. Writes index registers at most, as a probe does; a GPU that is lost or dead opens too.
 
         Raises Refused (lock held: by whom; driver bound; VF, APU or unknown part), NotPermitted."""
         part = require_drivable(transport.name, transport.info())

@@ -459,7 +459,7 @@ class Gfx:
     def queue_reset(self, entry: Entry, value: int) -> None:
         """SPI drops the waves of the selected queue."""
         queue = self.queues.get(self._selected(entry))
-        if value & 1 and queue is not None:
+        if value & 1 and queue is not None and self._gpu.resets.fate(Reset.QUEUE) is Fate.WORKS:
             queue.kill_waves()
 
     def sq_command(self, entry: Entry, value: int) -> None:

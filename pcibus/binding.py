@@ -108,6 +108,22 @@ def plan_bind(bdf: str, driver: str, *, root: Path = SYS) -> Plan:
     return Plan(bdf, before, driver, tuple(writes))
 
 
+def plan_rebind(bdf: str, *, root: Path = SYS) -> Plan:
+    """Writes that take the function from its driver and give it back to the same. Raises UsageError, Unavailable."""
+    _check_there(bdf, root)
+    driver = driver_of(bdf, root)
+    if not driver:
+        raise Unavailable(
+            f"rebinding {bdf}",
+            expected="a driver that is bound",
+            seen="none",
+            where=str(root / "bus/pci/devices" / bdf / "driver"),
+            next_step=f"gpumend bind -g {bdf} amdgpu",
+        )
+    give = Write(root / "bus/pci/drivers" / driver / "bind", bdf, f"give it back to {driver}")
+    return Plan(bdf, driver, driver, (_unbind_write(bdf, driver, root), give))
+
+
 def bind(
     bdf: str,
     driver: str,
@@ -147,6 +163,31 @@ def unbind(
 ) -> Bound:
     """Take the function from its driver (see `carry_out`)."""
     plan = plan_unbind(bdf, root=root)
+    return carry_out(
+        plan,
+        root=root,
+        proc=proc,
+        lock_dir=lock_dir,
+        clock=clock,
+        limit_s=limit_s,
+        despite_holders=despite_holders,
+        dry_run=dry_run,
+    )
+
+
+def rebind(
+    bdf: str,
+    *,
+    root: Path = SYS,
+    proc: Path = Path("/proc"),
+    lock_dir: Path | None = None,
+    clock: Clock | None = None,
+    limit_s: float = LIMIT_S,
+    despite_holders: bool = False,
+    dry_run: bool = False,
+) -> Bound:
+    """Have the driver let go of the function and take it again, which starts it anew (see `carry_out`)."""
+    plan = plan_rebind(bdf, root=root)
     return carry_out(
         plan,
         root=root,
@@ -319,4 +360,6 @@ def _settled(plan: Plan, root: Path, clock: Clock) -> str:
 def _title(plan: Plan) -> str:
     if not plan.driver:
         return f"unbinding {plan.bdf} from {plan.before}"
+    if plan.driver == plan.before:
+        return f"rebinding {plan.bdf} to {plan.driver}"
     return f"binding {plan.bdf} to {plan.driver}"
