@@ -10,6 +10,7 @@ the others; SIGINT and SIGTERM wait until all have their config space back."""
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from pcibus.configstate import COMMAND, SavedConfig
 
 LINKS_WITHIN_S: Final = 1.0
 STEPS: Final = ("prepare", "send", "restore", "boot")
+_PUT_OFF: Final = (signal.SIGINT, signal.SIGTERM)
 T = TypeVar("T")
 
 
@@ -147,9 +149,19 @@ def _side_by_side(
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """SIGINT and SIGTERM come afterwards: a hive of which some members are in reset must not be left."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    """SIGINT and SIGTERM come afterwards: a hive of which some members are in reset must not be left.
+
+    Their handlers are put off, not the signals: other threads of the process would take a signal that is blocked here.
+    Handlers run in the main thread only; any other is not disturbed by them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda got, _: came.append(got)) for number in _PUT_OFF}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        for number in dict.fromkeys(came):
+            signal.raise_signal(number)

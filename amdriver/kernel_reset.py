@@ -15,8 +15,9 @@ from typing import Final
 
 from amdriver.discovery_locate import DEBUGFS_ROOT, debugfs_folders
 from base.child import ChildTimeout, run_in_child
-from base.errors import GpumendError, NotPermitted, Unavailable, WaitTimeout
+from base.errors import GpumendError, NotPermitted, Unavailable, UsageError, WaitTimeout
 from base.files import read_bounded
+from pcibus.sysfs import BDF
 
 LIMIT_S: Final = 120.0
 FILE: Final = "amdgpu_gpu_recover"
@@ -34,6 +35,8 @@ def reset_by_driver(bdf: str, *, root: Path = Path(DEBUGFS_ROOT), limit_s: float
     Raises Unavailable (no such file: another driver, no debugfs, or gpu_recovery=0), NotPermitted, DriverStuck, and
     GpumendError when the driver says that it failed."""
     doing = f"resetting {bdf} through amdgpu"
+    if not BDF.match(bdf):
+        raise UsageError(doing, expected="an address like 0000:c1:00.0 (small letters)", seen=bdf)
     file = _find(bdf, root, doing)
     shown = f"cat {file}"
     outcome = run_in_child(partial(_read, file), limit_s, doing=doing, where=shown)

@@ -11,8 +11,9 @@ decided here; what was done is not judged here either, beyond what the mechanism
         target.await_boot(300)
         mark.gone()
 
-Opening takes the device's lock and writes nothing but index registers, which it puts back. The mechanisms themselves live with the blocks: gfx_reset, sdma_reset,
-smu, psp, vmhub, pcibus.configstate. Source: amd-resets.md; where registers are, as probe/discovery.py finds it."""
+Opening takes the device's lock and writes nothing but index registers, which it puts back. The mechanisms themselves live
+with the blocks: gfx_reset, sdma_reset, kiq_borrowed, smu, psp, vmhub, pcibus.configstate. Source: amd-resets.md; where the
+registers are is found as probe/discovery.py finds it."""
 
 from __future__ import annotations
 

@@ -35,10 +35,8 @@ from base.errors import (
 )
 from pcibus import hostmemory, sysreset
 from pcibus.lock import DeviceLock
+from pcibus.sysreset import BDF, SYS
 from pcibus.transport import Bar, Can, DmaBuffer, FunctionInfo, LockHolder
-
-SYS = Path("/sys")
-BDF = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]\Z")
 
 _STANDARD_BARS = 6
 _MAX_ATTRIBUTE_BYTES = 4096  # a sysfs attribute is at most one page

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -30,6 +31,7 @@ from base.files import read_bounded
 from base.poll import poll
 
 SYS: Final = Path("/sys")
+BDF: Final = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]\Z")
 METHODS: Final = ("flr", "bus", "rescan")
 LIMIT_S: Final = 90.0  # the kernel itself waits up to 60 s for config space (PCIE_RESET_READY_POLL_MS)
 _SETTLE_S: Final = 5.0
@@ -54,6 +56,8 @@ def reset_function(
 
     Raises UsageError, Unavailable (no such function; the kernel has no such reset for it; not found again by rescan),
     Refused (driver bound, something else below the port), NotPermitted, ResetStuck, GpumendError (the kernel says no)."""
+    if not BDF.match(bdf):
+        raise UsageError(f"resetting {bdf!r}", expected="an address like 0000:c1:00.0 (small letters)", seen=bdf)
     if method not in METHODS:
         raise UsageError(f"resetting {bdf}", expected=f"one of {', '.join(METHODS)}", seen=repr(method))
     _Work(bdf, method, root, limit_s, clock or RealClock()).run(despite_driver=despite_driver)

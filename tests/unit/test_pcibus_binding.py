@@ -14,7 +14,19 @@ import pytest
 import pcibus.binding
 from base.clock import VirtualClock
 from base.errors import GpumendError, NotPermitted, Refused, Unavailable, UsageError
-from pcibus.binding import BindStuck, Bound, Plan, Write, bind, driver_of, plan_bind, plan_unbind, unbind
+from pcibus.binding import (
+    BindStuck,
+    Bound,
+    Plan,
+    Write,
+    bind,
+    driver_of,
+    plan_bind,
+    plan_rebind,
+    plan_unbind,
+    rebind,
+    unbind,
+)
 from tests.fakesys import FakeSys
 
 BDF = "0000:c1:00.0"
@@ -102,6 +114,33 @@ def test_binding_that_is_already_so_plans_and_does_nothing(fake: FakeSys) -> Non
     (fake.device(BDF).path / "driver").unlink()
     assert plan_unbind(BDF, root=fake.root) == Plan(BDF, "", "", ())
     assert go(fake, "") == Bound(Plan(BDF, "", "", ()), "", (), dry_run=False)
+
+
+def test_rebinding_takes_and_gives_back_to_the_same_driver(fake: FakeSys, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown(plan_rebind(BDF, root=fake.root), fake) == [
+        f"echo {BDF} > drivers/amdgpu/unbind",
+        f"echo {BDF} > drivers/amdgpu/bind",
+    ]
+    done: list[str] = []
+
+    def write(item: Write) -> None:
+        item.path.write_text(item.text)
+        link = fake.device(BDF).path / "driver"
+        if item.path.name == "unbind":
+            link.unlink()
+        else:
+            link.symlink_to(item.path.parent)
+
+    monkeypatch.setattr(pcibus.binding, "_write", write)
+    bound = rebind(BDF, root=fake.root, proc=fake.proc, lock_dir=fake.locks, clock=VirtualClock())
+    done += [str(one).rpartition("/")[2] for one in bound.done]
+    assert (bound.after, done) == ("amdgpu", ["unbind", "bind"])
+
+
+def test_rebinding_without_a_driver_is_unavailable(fake: FakeSys) -> None:
+    (fake.device(BDF).path / "driver").unlink()
+    with pytest.raises(Unavailable, match="rebinding"):
+        plan_rebind(BDF, root=fake.root)
 
 
 def test_binding_dry_run_writes_nothing_and_takes_no_lock(fake: FakeSys) -> None:

@@ -18,6 +18,7 @@ from pcibus.config import decode
 from pcibus.replay import Replay, ReplayMismatch
 from pcibus.sysfs import SysfsTransport
 from pcibus.trace import Trace
+from pcibus.tracefile import TraceFile
 from pcibus.transport import Can, DmaBuffer, LockHolder, Transport
 from tests.fakesys import IO_PORTS, FakeBar, FakeSys, config_space, words
 
@@ -333,3 +334,21 @@ def test_trace_of_a_sleeping_device_records_the_refusal(tmp_path: Path) -> None:
     replay = Replay(path)
     assert work(replay) == told and "D3cold" in told
     assert replay.info().power_state == "D3cold" and replay.config_size() == 0
+
+
+def test_trace_keeps_a_reset_and_replay_gives_it_back(
+    gpu: WithDma, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(gpu, "reset", asked.append, raising=False)
+    path = tmp_path / "trace.jsonl"
+    with path.open("w") as sink:
+        trace = Trace(gpu, sink, VirtualClock())
+        assert Can.RESET in trace.can
+        trace.reset("bus")
+    assert asked == ["bus"]
+    assert [touch.name for touch in TraceFile(path)] == ["reset by bus"]
+    replay = Replay(path)
+    with pytest.raises(ReplayMismatch, match="bus"):
+        replay.reset("flr")
+    Replay(path).reset("bus")
