@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -86,7 +86,11 @@ def reset_hive(
     began_s = clock.now()
     step("prepare")
     saved = _prepare(targets, clock)
-    step("send")
+    try:
+        step("send")
+    except BaseException:  # an interrupt: nobody was told yet
+        _put_back(targets, {target.name: kept.command for target, kept in zip(targets, saved, strict=True)})
+        raise
     errors: dict[str, GpumendError] = {}
     with _undisturbed():
         sent = _side_by_side(clock, [partial(target.send_mode1, fatal=fatal) for target in targets], targets, errors)
@@ -120,10 +124,15 @@ def _prepare(targets: Sequence[Target], clock: Clock) -> list[SavedConfig]:
     saved = _side_by_side(clock, [partial(ready, target) for target in targets], targets, errors)
     if not errors:
         return [kept for kept in saved if kept is not None]
+    _put_back(targets, commands)
+    raise NotReady(errors, len(targets))
+
+
+def _put_back(targets: Sequence[Target], commands: Mapping[str, int]) -> None:
+    """Bus mastering as it was."""
     for target in targets:
         if target.name in commands:
             target.transport.config_write(COMMAND, 2, commands[target.name])
-    raise NotReady(errors, len(targets))
 
 
 def _boot(target: Target, clock: Clock, limit_s: float, failed: bool) -> float:
@@ -163,5 +172,5 @@ def _undisturbed() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        for number in dict.fromkeys(came):
-            signal.raise_signal(number)
+        for got in dict.fromkeys(came):
+            signal.raise_signal(got)

@@ -102,6 +102,8 @@ def test_interrupt_waits_until_all_have_their_config_space_back() -> None:
 
 def test_interrupt_before_anything_was_sent_resets_nobody() -> None:
     with hive("mi350x*4") as (targets, clock):
+        for target in targets:
+            target.transport.config_write(4, 2, 6)
 
         def step(name: str) -> None:
             if name == "send":
@@ -111,3 +113,4 @@ def test_interrupt_before_anything_was_sent_resets_nobody() -> None:
         with pytest.raises(KeyboardInterrupt):
             reset_hive(targets, clock, on_step=step)
         assert [model_of(target).resets.done for target in targets] == [[]] * 4
+        assert [target.transport.config_read(4, 2) & BUS_MASTER for target in targets] == [BUS_MASTER] * 4
