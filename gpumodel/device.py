@@ -22,6 +22,7 @@ from gpumodel.faults import Reset, tensor
 from gpumodel.gfx import Gfx
 from gpumodel.gmc import Gmc
 from gpumodel.ih import Ih
+from gpumodel.jpeg import Jpeg
 from gpumodel.memory import BusMemory, ModelDmaBuffer, Vram
 from gpumodel.nbio import Nbio
 from gpumodel.psp import Psp
@@ -30,6 +31,7 @@ from gpumodel.registerfile import Block, Layout, RegisterFile
 from gpumodel.resets import Resets
 from gpumodel.sdma import Sdma
 from gpumodel.smu import Smu
+from gpumodel.vcn import Vcn
 from gpumodel.xgmi import Xgmi
 from pcibus.transport import Bar, Can, FunctionInfo, LockHolder
 
@@ -93,7 +95,7 @@ class ModelGpu:
         self.lost_during = ""  # the stage at which the device leaves the bus; see stage
         self.nbio, self.psp, self.smu, self.gmc = Nbio(self), Psp(self), Smu(self), Gmc(self)
         self.gfx, self.sdma, self.xgmi, self.ras = Gfx(self), Sdma(self), Xgmi(self), Ras(self)
-        self.ih = Ih(self)
+        self.ih, self.vcn, self.jpeg = Ih(self), Vcn(self), Jpeg(self)
         self.resets = Resets(self)
         self.blocks: dict[str, Block] = {
             "nbio": self.nbio,
@@ -105,6 +107,8 @@ class ModelGpu:
             "sdma": self.sdma,
             "xgmi": self.xgmi,
             "ras": self.ras,
+            "vcn": self.vcn,
+            "jpeg": self.jpeg,
         }
         self.registers = RegisterFile(layout, self.blocks)
         self.registers.take_unlisted = self.nbio.take_unlisted

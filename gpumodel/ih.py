@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gpumodel.chips import Chip
+from gpumodel.chips import AID_STRIDE, AIDS, Chip
 from gpumodel.registerfile import Entry, Layout
 from registers.amd.osssys_4_4_2 import Osssys as Regs
 
@@ -31,7 +31,9 @@ DOORBELL_ENABLE = 1 << 28
 DOORBELL_OFFSET = 0x03FFFFFF
 CLIENT_IH = 0x00
 CLIENT_MP1 = 0x1F
-MM_CLIENTS = frozenset((0x01, 0x04, 0x08, 0x09, 0x12))  # SDMA and VMC: PASIDs of their VMIDs are in the second table
+MM_CLIENTS = frozenset(
+    (0x01, 0x04, 0x08, 0x09, 0x10, 0x12)
+)  # SDMA, VCN and VMC: PASIDs of their VMIDs are in the second table
 FLOOD_SOURCE = 0xFE  # guess: any source; the driver's own one is what gets lost
 _RINGS = ("", "_RING1")
 
@@ -247,4 +249,8 @@ def declare(layout: Layout, chip: Chip) -> None:
     )
     for vmid in range(16):
         for name, register in (("IH_VMID_LUT", Regs.IH_VMID_0_LUT), ("IH_VMID_LUT_MM", Regs.IH_VMID_0_LUT_MM)):
-            layout.add(Entry(f"OSSSYS.{name}[{vmid}]", unit.address(register) + vmid, 0, "ih", 0))
+            place = unit.address(register) + vmid
+            layout.add(Entry(f"OSSSYS.{name}[{vmid}]", place, 0, "ih", 0))
+            # Rings of other AIDs set the table of their own (register numbers are local). guess: it is one that only echoes
+            for aid in range(1, AIDS):
+                layout.add(Entry(f"OSSSYS[{aid}].{name}[{vmid}]", place + aid * AID_STRIDE, 0, "ih", aid))

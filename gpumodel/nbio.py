@@ -135,6 +135,8 @@ class Nbio:
             return False
         if route.block == "sdma":
             return gpu.sdma.doorbell(route.unit, index, value)
+        if route.block == "vcn":
+            return gpu.vcn.doorbell(route.unit, index, value) or gpu.jpeg.doorbell(route.unit, index, value)
         return route.block == "ih" and gpu.ih.doorbell(index, value)
 
     def rings_itself(self, bus_addr: int, data: bytes) -> bool:

@@ -3,7 +3,7 @@
     gc_9_4_3: Gc (279 registers)
     mp_13_0_6: Mp0, Mp1 (177 registers)
     nbio_7_9_0: Nbio (142 registers)
-    mmhub_1_8_0: Mmhub (63 registers)
+    mmhub_1_8_0: Mmhub (64 registers)
     hdp_4_4_2: Hdp (7 registers)
     osssys_4_4_2: Osssys (24 registers)
     sdma_4_4_2: Sdma (187 registers)
@@ -13,7 +13,8 @@
     smuio_13_0_3: Smuio (14 registers)
     thm_13_0_2: Thm (6 registers)
     athub_1_8_0: Athub (21 registers)
-    vcn_4_0_3: Vcn (8 registers)
+    vcn_5_0_0: Vcn5 (89 registers)
+    vcn_4_0_3: Vcn (182 registers)
     structs_discovery: The IP discovery binary
     structs_psp: PSP: ring frames, commands and responses
     structs_ta: Trusted applications of the PSP: shared memory of XGMI and RAS
