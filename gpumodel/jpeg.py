@@ -282,14 +282,12 @@ _PLAIN = (
     "UVD_JPEG_INT_STAT",
     "UVD_JPEG_PITCH",
     "UVD_JPEG_UV_PITCH",
-    "UVD_JPEG_GPCOM_*",
     "JPEG_DEC_*",
-    "JPEG_CGC_*",
-    "JPEG_SYS_INT_*",
+    "JPEG_SYS_INT_EN",
     "UVD_JMI_CNTL",
     "UVD_RAS_JPEG?_STATUS",
 )
-_PLAIN_4 = ("VCN_UE_ERR_STATUS_??_JPEG*",)
+_PLAIN_4 = ("JPEG_CGC_*", "JPEG_SYS_INT_STATUS", "VCN_UE_ERR_STATUS_??_JPEG*")
 _HOOKS: dict[str, dict[str, Any]] = {
     "UVD_JRBC_RB_CNTL": {"on_write": Jpeg.ring_control},
     "UVD_JRBC_RB_RPTR": {"on_write": Jpeg.read_pointer},

@@ -81,7 +81,6 @@ class Engine(VideoRing):
         self.awake = False
         self.sessions: set[int] = set()
         self._version = version(gpu.chip)
-        self._kinds = self._version.registers
 
     def get(self, name: str) -> int:
         return self.gpu.registers.get(f"VCN[{self.aid}].{name}")
@@ -321,17 +320,12 @@ _PLAIN = (
     "UVD_DPG_LMA_MASK",
     "UVD_VCPU_CACHE_*",
     "UVD_VCPU_NONCACHE_*",
-    "UVD_VCPU_INT_EN2",
-    "UVD_SYS_INT_EN",
     "UVD_MASTINT_EN",
     "UVD_SOFT_RESET",
     "UVD_RB_ARB_CTRL",
     "UVD_LMI_CTRL*",
     "UVD_LMI_STATUS",
     "UVD_LMI_VCPU_*",
-    "UVD_CGC_*",
-    "UVD_SUVD_CGC_*",
-    "UVD_GFX8_ADDR_CONFIG",
     "UVD_GFX10_ADDR_CONFIG",
     "UVD_CONTEXT_ID*",
     "UVD_GPCOM_VCPU_*",
@@ -343,7 +337,17 @@ _PLAIN = (
     "UVD_PF_STATUS",
     "UVD_RAS_VCPU_VCODEC_STATUS",
 )
-_PLAIN_4 = ("VCN_RAS_CNTL", "UVD_PGFSM_*", "UVD_MPC_*", "VCN_UE_ERR_STATUS_??_VID?")
+_PLAIN_4 = (
+    "VCN_RAS_CNTL",
+    "UVD_VCPU_INT_EN2",
+    "UVD_SYS_INT_EN",
+    "UVD_CGC_*",
+    "UVD_SUVD_CGC_*",
+    "UVD_GFX8_ADDR_CONFIG",
+    "UVD_PGFSM_*",
+    "UVD_MPC_*",
+    "VCN_UE_ERR_STATUS_??_VID?",
+)
 
 
 def declare(layout: Layout, chip: Chip) -> None:

@@ -13,8 +13,8 @@
     smuio_13_0_3: Smuio (14 registers)
     thm_13_0_2: Thm (6 registers)
     athub_1_8_0: Athub (21 registers)
-    vcn_5_0_0: Vcn5 (89 registers)
-    vcn_4_0_3: Vcn (182 registers)
+    vcn_5_0_0: Vcn5 (72 registers)
+    vcn_4_0_3: Vcn (153 registers)
     structs_discovery: The IP discovery binary
     structs_psp: PSP: ring frames, commands and responses
     structs_ta: Trusted applications of the PSP: shared memory of XGMI and RAS

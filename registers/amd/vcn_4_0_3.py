@@ -527,28 +527,6 @@ class UVD_JPEG_UV_PITCH_t(Register):
     UV_PITCH = bits(31, 0)
 
 
-class JPEG_DEC_Y_GFX8_TILING_SURFACE_t(Register):
-    __slots__ = ()
-    BANK_WIDTH = bits(1, 0)
-    BANK_HEIGHT = bits(3, 2)
-    MACRO_TILE_ASPECT = bits(5, 4)
-    NUM_BANKS = bits(7, 6)
-    PIPE_CONFIG = bits(12, 8)
-    TILE_SPLIT = bits(15, 13)
-    ARRAY_MODE = bits(19, 16)
-
-
-class JPEG_DEC_UV_GFX8_TILING_SURFACE_t(Register):
-    __slots__ = ()
-    BANK_WIDTH = bits(1, 0)
-    BANK_HEIGHT = bits(3, 2)
-    MACRO_TILE_ASPECT = bits(5, 4)
-    NUM_BANKS = bits(7, 6)
-    PIPE_CONFIG = bits(12, 8)
-    TILE_SPLIT = bits(15, 13)
-    ARRAY_MODE = bits(19, 16)
-
-
 class JPEG_DEC_GFX8_ADDR_CONFIG_t(Register):
     __slots__ = ()
     PIPE_INTERLEAVE_SIZE = bits(6, 4)
@@ -580,21 +558,6 @@ class JPEG_DEC_ADDR_MODE_t(Register):
     ADDR_LIB_SEL = bits(14, 12)
 
 
-class UVD_JPEG_GPCOM_CMD_t(Register):
-    __slots__ = ()
-    CMD = bits(3, 1)
-
-
-class UVD_JPEG_GPCOM_DATA0_t(Register):
-    __slots__ = ()
-    DATA0 = bits(31, 0)
-
-
-class UVD_JPEG_GPCOM_DATA1_t(Register):
-    __slots__ = ()
-    DATA1 = bits(31, 0)
-
-
 class UVD_JRBC0_UVD_JRBC_RB_WPTR_t(Register):
     __slots__ = ()
     RB_WPTR = bits(22, 4)
@@ -612,11 +575,6 @@ class UVD_JRBC0_UVD_JRBC_IB_SIZE_t(Register):
     IB_SIZE = bits(22, 4)
 
 
-class UVD_JRBC0_UVD_JRBC_URGENT_CNTL_t(Register):
-    __slots__ = ()
-    CMD_READ_REQ_PRIORITY_MARK = bits(1, 0)
-
-
 class UVD_JRBC0_UVD_JRBC_RB_REF_DATA_t(Register):
     __slots__ = ()
     REF_DATA = bits(31, 0)
@@ -628,12 +586,6 @@ class UVD_JRBC0_UVD_JRBC_RB_COND_RD_TIMER_t(Register):
     RETRY_INTERVAL_CNT = bits(23, 16)
     CONTINUOUS_POLL_EN = bit(24)
     MEM_TIMEOUT_EN = bit(25)
-
-
-class UVD_JRBC0_UVD_JRBC_SOFT_RESET_t(Register):
-    __slots__ = ()
-    RESET = bit(0)
-    SCLK_RESET_STATUS = bit(17)
 
 
 class UVD_JRBC0_UVD_JRBC_STATUS_t(Register):
@@ -660,25 +612,6 @@ class UVD_JRBC0_UVD_JRBC_RB_RPTR_t(Register):
     RB_RPTR = bits(22, 4)
 
 
-class UVD_JRBC0_UVD_JRBC_RB_BUF_STATUS_t(Register):
-    __slots__ = ()
-    RB_BUF_VALID = bits(15, 0)
-    RB_BUF_RD_ADDR = bits(19, 16)
-    RB_BUF_WR_ADDR = bits(25, 24)
-
-
-class UVD_JRBC0_UVD_JRBC_IB_BUF_STATUS_t(Register):
-    __slots__ = ()
-    IB_BUF_VALID = bits(15, 0)
-    IB_BUF_RD_ADDR = bits(19, 16)
-    IB_BUF_WR_ADDR = bits(25, 24)
-
-
-class UVD_JRBC0_UVD_JRBC_IB_SIZE_UPDATE_t(Register):
-    __slots__ = ()
-    REMAIN_IB_SIZE = bits(22, 4)
-
-
 class UVD_JRBC0_UVD_JRBC_IB_COND_RD_TIMER_t(Register):
     __slots__ = ()
     RETRY_TIMER_CNT = bits(15, 0)
@@ -692,23 +625,6 @@ class UVD_JRBC0_UVD_JRBC_IB_REF_DATA_t(Register):
     REF_DATA = bits(31, 0)
 
 
-class UVD_JRBC0_UVD_JPEG_PREEMPT_CMD_t(Register):
-    __slots__ = ()
-    PREEMPT_EN = bit(0)
-    WAIT_JPEG_JOB_DONE = bit(1)
-    PREEMPT_FENCE_CMD = bit(2)
-
-
-class UVD_JRBC0_UVD_JPEG_PREEMPT_FENCE_DATA0_t(Register):
-    __slots__ = ()
-    PREEMPT_FENCE_DATA0 = bits(31, 0)
-
-
-class UVD_JRBC0_UVD_JPEG_PREEMPT_FENCE_DATA1_t(Register):
-    __slots__ = ()
-    PREEMPT_FENCE_DATA1 = bits(31, 0)
-
-
 class UVD_JRBC0_UVD_JRBC_RB_SIZE_t(Register):
     __slots__ = ()
     RB_SIZE = bits(23, 4)
@@ -717,32 +633,6 @@ class UVD_JRBC0_UVD_JRBC_RB_SIZE_t(Register):
 class UVD_JRBC0_UVD_JRBC_SCRATCH0_t(Register):
     __slots__ = ()
     SCRATCH0 = bits(31, 0)
-
-
-class UVD_JMI0_UVD_JPEG_DEC_PF_CTRL_t(Register):
-    __slots__ = ()
-    DEC_PF_HANDLING_DIS = bit(0)
-    DEC_PF_SW_GATING = bit(1)
-
-
-class UVD_JMI0_UVD_LMI_JRBC_CTRL_t(Register):
-    __slots__ = ()
-    ARB_RD_WAIT_EN = bit(0)
-    ARB_WR_WAIT_EN = bit(1)
-    RD_MAX_BURST = bits(7, 4)
-    WR_MAX_BURST = bits(11, 8)
-    RD_SWAP = bits(21, 20)
-    WR_SWAP = bits(23, 22)
-
-
-class UVD_JMI0_UVD_LMI_JPEG_CTRL_t(Register):
-    __slots__ = ()
-    ARB_RD_WAIT_EN = bit(0)
-    ARB_WR_WAIT_EN = bit(1)
-    RD_MAX_BURST = bits(7, 4)
-    WR_MAX_BURST = bits(11, 8)
-    RD_SWAP = bits(21, 20)
-    WR_SWAP = bits(23, 22)
 
 
 class UVD_JMI0_JPEG_LMI_DROP_t(Register):
@@ -775,16 +665,6 @@ class UVD_JMI0_UVD_LMI_JPEG_VMID_t(Register):
     ATOMIC_USER0_WR_VMID = bits(11, 8)
 
 
-class UVD_JMI0_UVD_LMI_JPEG_PREEMPT_FENCE_64BIT_BAR_LOW_t(Register):
-    __slots__ = ()
-    BITS_31_0 = bits(31, 0)
-
-
-class UVD_JMI0_UVD_LMI_JPEG_PREEMPT_FENCE_64BIT_BAR_HIGH_t(Register):
-    __slots__ = ()
-    BITS_63_32 = bits(31, 0)
-
-
 class UVD_JMI0_UVD_LMI_JRBC_RB_64BIT_BAR_LOW_t(Register):
     __slots__ = ()
     BITS_31_0 = bits(31, 0)
@@ -801,64 +681,6 @@ class UVD_JMI0_UVD_LMI_JRBC_RB_MEM_WR_64BIT_BAR_LOW_t(Register):
 
 
 class UVD_JMI0_UVD_LMI_JRBC_RB_MEM_WR_64BIT_BAR_HIGH_t(Register):
-    __slots__ = ()
-    BITS_63_32 = bits(31, 0)
-
-
-class UVD_JMI0_UVD_LMI_JPEG_PREEMPT_VMID_t(Register):
-    __slots__ = ()
-    VMID = bits(3, 0)
-
-
-class UVD_JMI0_UVD_JMI_DEC_SWAP_CNTL_t(Register):
-    __slots__ = ()
-    RB_MC_SWAP = bits(1, 0)
-    IB_MC_SWAP = bits(3, 2)
-    RB_MEM_WR_MC_SWAP = bits(5, 4)
-    IB_MEM_WR_MC_SWAP = bits(7, 6)
-    RB_MEM_RD_MC_SWAP = bits(9, 8)
-    IB_MEM_RD_MC_SWAP = bits(11, 10)
-    PREEMPT_WR_MC_SWAP = bits(13, 12)
-    JPEG_RD_MC_SWAP = bits(15, 14)
-    JPEG_WR_MC_SWAP = bits(17, 16)
-
-
-class UVD_JMI0_UVD_JMI_ATOMIC_CNTL_t(Register):
-    __slots__ = ()
-    atomic_arb_wait_en = bit(0)
-    atomic_max_burst = bits(4, 1)
-    atomic_wr_drop = bit(5)
-    atomic_wr_clamping_en = bit(6)
-    ATOMIC_WR_URG = bits(10, 7)
-    ATOMIC_SW_GATE = bit(11)
-
-
-class UVD_JMI0_UVD_JMI_ATOMIC_USER0_WRITE_64BIT_BAR_LOW_t(Register):
-    __slots__ = ()
-    BITS_31_0 = bits(31, 0)
-
-
-class UVD_JMI0_UVD_JMI_ATOMIC_USER0_WRITE_64BIT_BAR_HIGH_t(Register):
-    __slots__ = ()
-    BITS_63_32 = bits(31, 0)
-
-
-class UVD_JMI0_UVD_LMI_JPEG_READ_64BIT_BAR_LOW_t(Register):
-    __slots__ = ()
-    BITS_31_0 = bits(31, 0)
-
-
-class UVD_JMI0_UVD_LMI_JPEG_READ_64BIT_BAR_HIGH_t(Register):
-    __slots__ = ()
-    BITS_63_32 = bits(31, 0)
-
-
-class UVD_JMI0_UVD_LMI_JPEG_WRITE_64BIT_BAR_LOW_t(Register):
-    __slots__ = ()
-    BITS_31_0 = bits(31, 0)
-
-
-class UVD_JMI0_UVD_LMI_JPEG_WRITE_64BIT_BAR_HIGH_t(Register):
     __slots__ = ()
     BITS_63_32 = bits(31, 0)
 
@@ -889,12 +711,6 @@ class UVD_JMI0_UVD_JMI_CLIENT_STALL_t(Register):
 
 class UVD_JMI0_UVD_JMI_CLIENT_CLEAN_STATUS_t(Register):
     __slots__ = ()
-
-
-class UVD_JMI0_UVD_JMI_ATOMIC_CNTL2_t(Register):
-    __slots__ = ()
-    atomic_uvd_swap = bits(23, 16)
-    ATOMIC_MC_SWAP = bits(31, 24)
 
 
 class UVD_JMI_CNTL_t(Register):
@@ -994,42 +810,6 @@ class JPEG_CGC_CTRL_t(Register):
     JPEG_ENC_MODE = bit(24)
     JMCIF_MODE = bit(25)
     JRBBM_MODE = bit(26)
-
-
-class JPEG_DEC_CGC_MEM_CTRL_t(Register):
-    __slots__ = ()
-    JPEG0_DEC_LS_EN = bit(0)
-    JPEG0_DEC_DS_EN = bit(1)
-    JPEG0_DEC_SD_EN = bit(2)
-    JPEG0_DEC_LS_SW_EN = bit(3)
-    JPEG1_DEC_LS_EN = bit(4)
-    JPEG1_DEC_DS_EN = bit(5)
-    JPEG1_DEC_SD_EN = bit(6)
-    JPEG1_DEC_LS_SW_EN = bit(7)
-    JPEG2_DEC_LS_EN = bit(8)
-    JPEG2_DEC_DS_EN = bit(9)
-    JPEG2_DEC_SD_EN = bit(10)
-    JPEG2_DEC_LS_SW_EN = bit(11)
-    JPEG3_DEC_LS_EN = bit(12)
-    JPEG3_DEC_DS_EN = bit(13)
-    JPEG3_DEC_SD_EN = bit(14)
-    JPEG3_DEC_LS_SW_EN = bit(15)
-    JPEG4_DEC_LS_EN = bit(16)
-    JPEG4_DEC_DS_EN = bit(17)
-    JPEG4_DEC_SD_EN = bit(18)
-    JPEG4_DEC_LS_SW_EN = bit(19)
-    JPEG5_DEC_LS_EN = bit(20)
-    JPEG5_DEC_DS_EN = bit(21)
-    JPEG5_DEC_SD_EN = bit(22)
-    JPEG5_DEC_LS_SW_EN = bit(23)
-    JPEG6_DEC_LS_EN = bit(24)
-    JPEG6_DEC_DS_EN = bit(25)
-    JPEG6_DEC_SD_EN = bit(26)
-    JPEG6_DEC_LS_SW_EN = bit(27)
-    JPEG7_DEC_LS_EN = bit(28)
-    JPEG7_DEC_DS_EN = bit(29)
-    JPEG7_DEC_SD_EN = bit(30)
-    JPEG7_DEC_LS_SW_EN = bit(31)
 
 
 class JPEG_CORE_RST_CTRL_t(Register):
@@ -1384,70 +1164,41 @@ class Vcn(RegisterBlock):
     UVD_JPEG_INT_STAT = reg(0x05cb, UVD_JPEG_INT_STAT_t, 1)
     UVD_JPEG_PITCH = reg(0x0603, UVD_JPEG_PITCH_t, 1)
     UVD_JPEG_UV_PITCH = reg(0x0604, UVD_JPEG_UV_PITCH_t, 1)
-    JPEG_DEC_Y_GFX8_TILING_SURFACE = reg(0x0605, JPEG_DEC_Y_GFX8_TILING_SURFACE_t, 1)
-    JPEG_DEC_UV_GFX8_TILING_SURFACE = reg(0x0606, JPEG_DEC_UV_GFX8_TILING_SURFACE_t, 1)
     JPEG_DEC_GFX8_ADDR_CONFIG = reg(0x0607, JPEG_DEC_GFX8_ADDR_CONFIG_t, 1)
     JPEG_DEC_Y_GFX10_TILING_SURFACE = reg(0x0608, JPEG_DEC_Y_GFX10_TILING_SURFACE_t, 1)
     JPEG_DEC_UV_GFX10_TILING_SURFACE = reg(0x0609, JPEG_DEC_UV_GFX10_TILING_SURFACE_t, 1)
     JPEG_DEC_GFX10_ADDR_CONFIG = reg(0x060a, JPEG_DEC_GFX10_ADDR_CONFIG_t, 1)
     JPEG_DEC_ADDR_MODE = reg(0x060b, JPEG_DEC_ADDR_MODE_t, 1)
-    UVD_JPEG_GPCOM_CMD = reg(0x060d, UVD_JPEG_GPCOM_CMD_t, 1)
-    UVD_JPEG_GPCOM_DATA0 = reg(0x060e, UVD_JPEG_GPCOM_DATA0_t, 1)
-    UVD_JPEG_GPCOM_DATA1 = reg(0x060f, UVD_JPEG_GPCOM_DATA1_t, 1)
     UVD_JRBC0_UVD_JRBC_RB_WPTR = reg(0x0640, UVD_JRBC0_UVD_JRBC_RB_WPTR_t, 1)
     UVD_JRBC0_UVD_JRBC_RB_CNTL = reg(0x0641, UVD_JRBC0_UVD_JRBC_RB_CNTL_t, 1)
     UVD_JRBC0_UVD_JRBC_IB_SIZE = reg(0x0642, UVD_JRBC0_UVD_JRBC_IB_SIZE_t, 1)
-    UVD_JRBC0_UVD_JRBC_URGENT_CNTL = reg(0x0643, UVD_JRBC0_UVD_JRBC_URGENT_CNTL_t, 1)
     UVD_JRBC0_UVD_JRBC_RB_REF_DATA = reg(0x0644, UVD_JRBC0_UVD_JRBC_RB_REF_DATA_t, 1)
     UVD_JRBC0_UVD_JRBC_RB_COND_RD_TIMER = reg(0x0645, UVD_JRBC0_UVD_JRBC_RB_COND_RD_TIMER_t, 1)
-    UVD_JRBC0_UVD_JRBC_SOFT_RESET = reg(0x0648, UVD_JRBC0_UVD_JRBC_SOFT_RESET_t, 1)
     UVD_JRBC0_UVD_JRBC_STATUS = reg(0x0649, UVD_JRBC0_UVD_JRBC_STATUS_t, 1)
     UVD_JRBC0_UVD_JRBC_RB_RPTR = reg(0x064a, UVD_JRBC0_UVD_JRBC_RB_RPTR_t, 1)
-    UVD_JRBC0_UVD_JRBC_RB_BUF_STATUS = reg(0x064b, UVD_JRBC0_UVD_JRBC_RB_BUF_STATUS_t, 1)
-    UVD_JRBC0_UVD_JRBC_IB_BUF_STATUS = reg(0x064c, UVD_JRBC0_UVD_JRBC_IB_BUF_STATUS_t, 1)
-    UVD_JRBC0_UVD_JRBC_IB_SIZE_UPDATE = reg(0x064d, UVD_JRBC0_UVD_JRBC_IB_SIZE_UPDATE_t, 1)
     UVD_JRBC0_UVD_JRBC_IB_COND_RD_TIMER = reg(0x064e, UVD_JRBC0_UVD_JRBC_IB_COND_RD_TIMER_t, 1)
     UVD_JRBC0_UVD_JRBC_IB_REF_DATA = reg(0x064f, UVD_JRBC0_UVD_JRBC_IB_REF_DATA_t, 1)
-    UVD_JRBC0_UVD_JPEG_PREEMPT_CMD = reg(0x0650, UVD_JRBC0_UVD_JPEG_PREEMPT_CMD_t, 1)
-    UVD_JRBC0_UVD_JPEG_PREEMPT_FENCE_DATA0 = reg(0x0651, UVD_JRBC0_UVD_JPEG_PREEMPT_FENCE_DATA0_t, 1)
-    UVD_JRBC0_UVD_JPEG_PREEMPT_FENCE_DATA1 = reg(0x0652, UVD_JRBC0_UVD_JPEG_PREEMPT_FENCE_DATA1_t, 1)
     UVD_JRBC0_UVD_JRBC_RB_SIZE = reg(0x0653, UVD_JRBC0_UVD_JRBC_RB_SIZE_t, 1)
     UVD_JRBC0_UVD_JRBC_SCRATCH0 = reg(0x0654, UVD_JRBC0_UVD_JRBC_SCRATCH0_t, 1)
-    UVD_JMI0_UVD_JPEG_DEC_PF_CTRL = reg(0x0660, UVD_JMI0_UVD_JPEG_DEC_PF_CTRL_t, 1)
-    UVD_JMI0_UVD_LMI_JRBC_CTRL = reg(0x0661, UVD_JMI0_UVD_LMI_JRBC_CTRL_t, 1)
-    UVD_JMI0_UVD_LMI_JPEG_CTRL = reg(0x0662, UVD_JMI0_UVD_LMI_JPEG_CTRL_t, 1)
     UVD_JMI0_JPEG_LMI_DROP = reg(0x0663, UVD_JMI0_JPEG_LMI_DROP_t, 1)
     UVD_JMI0_UVD_LMI_JRBC_IB_VMID = reg(0x0664, UVD_JMI0_UVD_LMI_JRBC_IB_VMID_t, 1)
     UVD_JMI0_UVD_LMI_JRBC_RB_VMID = reg(0x0665, UVD_JMI0_UVD_LMI_JRBC_RB_VMID_t, 1)
     UVD_JMI0_UVD_LMI_JPEG_VMID = reg(0x0666, UVD_JMI0_UVD_LMI_JPEG_VMID_t, 1)
-    UVD_JMI0_UVD_LMI_JPEG_PREEMPT_FENCE_64BIT_BAR_LOW = reg(0x0667, UVD_JMI0_UVD_LMI_JPEG_PREEMPT_FENCE_64BIT_BAR_LOW_t, 1)
-    UVD_JMI0_UVD_LMI_JPEG_PREEMPT_FENCE_64BIT_BAR_HIGH = reg(0x0668, UVD_JMI0_UVD_LMI_JPEG_PREEMPT_FENCE_64BIT_BAR_HIGH_t, 1)
     UVD_JMI0_UVD_LMI_JRBC_RB_64BIT_BAR_LOW = reg(0x0669, UVD_JMI0_UVD_LMI_JRBC_RB_64BIT_BAR_LOW_t, 1)
     UVD_JMI0_UVD_LMI_JRBC_RB_64BIT_BAR_HIGH = reg(0x066a, UVD_JMI0_UVD_LMI_JRBC_RB_64BIT_BAR_HIGH_t, 1)
     UVD_JMI0_UVD_LMI_JRBC_RB_MEM_WR_64BIT_BAR_LOW = reg(0x066b, UVD_JMI0_UVD_LMI_JRBC_RB_MEM_WR_64BIT_BAR_LOW_t, 1)
     UVD_JMI0_UVD_LMI_JRBC_RB_MEM_WR_64BIT_BAR_HIGH = reg(0x066c, UVD_JMI0_UVD_LMI_JRBC_RB_MEM_WR_64BIT_BAR_HIGH_t, 1)
-    UVD_JMI0_UVD_LMI_JPEG_PREEMPT_VMID = reg(0x066d, UVD_JMI0_UVD_LMI_JPEG_PREEMPT_VMID_t, 1)
-    UVD_JMI0_UVD_JMI_DEC_SWAP_CNTL = reg(0x066e, UVD_JMI0_UVD_JMI_DEC_SWAP_CNTL_t, 1)
-    UVD_JMI0_UVD_JMI_ATOMIC_CNTL = reg(0x066f, UVD_JMI0_UVD_JMI_ATOMIC_CNTL_t, 1)
-    UVD_JMI0_UVD_JMI_ATOMIC_USER0_WRITE_64BIT_BAR_LOW = reg(0x0670, UVD_JMI0_UVD_JMI_ATOMIC_USER0_WRITE_64BIT_BAR_LOW_t, 1)
-    UVD_JMI0_UVD_JMI_ATOMIC_USER0_WRITE_64BIT_BAR_HIGH = reg(0x0671, UVD_JMI0_UVD_JMI_ATOMIC_USER0_WRITE_64BIT_BAR_HIGH_t, 1)
-    UVD_JMI0_UVD_LMI_JPEG_READ_64BIT_BAR_LOW = reg(0x0672, UVD_JMI0_UVD_LMI_JPEG_READ_64BIT_BAR_LOW_t, 1)
-    UVD_JMI0_UVD_LMI_JPEG_READ_64BIT_BAR_HIGH = reg(0x0673, UVD_JMI0_UVD_LMI_JPEG_READ_64BIT_BAR_HIGH_t, 1)
-    UVD_JMI0_UVD_LMI_JPEG_WRITE_64BIT_BAR_LOW = reg(0x0674, UVD_JMI0_UVD_LMI_JPEG_WRITE_64BIT_BAR_LOW_t, 1)
-    UVD_JMI0_UVD_LMI_JPEG_WRITE_64BIT_BAR_HIGH = reg(0x0675, UVD_JMI0_UVD_LMI_JPEG_WRITE_64BIT_BAR_HIGH_t, 1)
     UVD_JMI0_UVD_LMI_JRBC_IB_64BIT_BAR_LOW = reg(0x0676, UVD_JMI0_UVD_LMI_JRBC_IB_64BIT_BAR_LOW_t, 1)
     UVD_JMI0_UVD_LMI_JRBC_IB_64BIT_BAR_HIGH = reg(0x0677, UVD_JMI0_UVD_LMI_JRBC_IB_64BIT_BAR_HIGH_t, 1)
     UVD_JMI0_UVD_LMI_JRBC_IB_MEM_WR_64BIT_BAR_LOW = reg(0x0678, UVD_JMI0_UVD_LMI_JRBC_IB_MEM_WR_64BIT_BAR_LOW_t, 1)
     UVD_JMI0_UVD_LMI_JRBC_IB_MEM_WR_64BIT_BAR_HIGH = reg(0x0679, UVD_JMI0_UVD_LMI_JRBC_IB_MEM_WR_64BIT_BAR_HIGH_t, 1)
     UVD_JMI0_UVD_JMI_CLIENT_STALL = reg(0x067a, UVD_JMI0_UVD_JMI_CLIENT_STALL_t, 1)
     UVD_JMI0_UVD_JMI_CLIENT_CLEAN_STATUS = reg(0x067b, UVD_JMI0_UVD_JMI_CLIENT_CLEAN_STATUS_t, 1)
-    UVD_JMI0_UVD_JMI_ATOMIC_CNTL2 = reg(0x067d, UVD_JMI0_UVD_JMI_ATOMIC_CNTL2_t, 1)
     UVD_JMI_CNTL = reg(0x06ce, UVD_JMI_CNTL_t, 1)
     JPEG_SYS_INT_EN = reg(0x0701, JPEG_SYS_INT_EN_t, 1)
     JPEG_SYS_INT_STATUS = reg(0x0703, JPEG_SYS_INT_STATUS_t, 1)
     JPEG_CGC_GATE = reg(0x0720, JPEG_CGC_GATE_t, 1)
     JPEG_CGC_CTRL = reg(0x0721, JPEG_CGC_CTRL_t, 1)
-    JPEG_DEC_CGC_MEM_CTRL = reg(0x0724, JPEG_DEC_CGC_MEM_CTRL_t, 1)
     JPEG_CORE_RST_CTRL = reg(0x072e, JPEG_CORE_RST_CTRL_t, 1)
     VCN_RRMT_CNTL = reg(0x0940, VCN_RRMT_CNTL_t, 1)
     VCN_UE_ERR_STATUS_LO_VIDD = reg(0x094c, VCN_UE_ERR_STATUS_LO_VIDD_t, 1)

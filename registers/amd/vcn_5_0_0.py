@@ -9,129 +9,6 @@ AMD's headers are under the MIT licence: registers/data/NOTICE.md"""
 from registers.core import Register, RegisterBlock, bit, bits, reg
 
 
-class UVD_CGC_GATE_t(Register):
-    __slots__ = ()
-    SYS = bit(0)
-    UDEC = bit(1)
-    MPEG2 = bit(2)
-    REGS = bit(3)
-    RBC = bit(4)
-    LMI_MC = bit(5)
-    LMI_UMC = bit(6)
-    IDCT = bit(7)
-    MPRD = bit(8)
-    MPC = bit(9)
-    LBSI = bit(10)
-    LRBBM = bit(11)
-    UDEC_RE = bit(12)
-    UDEC_CM = bit(13)
-    UDEC_IT = bit(14)
-    UDEC_DB = bit(15)
-    UDEC_MP = bit(16)
-    WCB = bit(17)
-    VCPU = bit(18)
-    MMSCH = bit(20)
-    LCM0 = bit(21)
-    LCM1 = bit(22)
-    MIF = bit(23)
-    VREG = bit(24)
-    PE = bit(25)
-    PPU = bit(26)
-
-
-class UVD_CGC_CTRL_t(Register):
-    __slots__ = ()
-    DYN_CLOCK_MODE = bit(0)
-    CLK_GATE_DLY_TIMER = bits(5, 2)
-    CLK_OFF_DELAY = bits(10, 6)
-    UDEC_RE_MODE = bit(11)
-    UDEC_CM_MODE = bit(12)
-    UDEC_IT_MODE = bit(13)
-    UDEC_DB_MODE = bit(14)
-    UDEC_MP_MODE = bit(15)
-    SYS_MODE = bit(16)
-    UDEC_MODE = bit(17)
-    MPEG2_MODE = bit(18)
-    REGS_MODE = bit(19)
-    RBC_MODE = bit(20)
-    LMI_MC_MODE = bit(21)
-    LMI_UMC_MODE = bit(22)
-    IDCT_MODE = bit(23)
-    MPRD_MODE = bit(24)
-    MPC_MODE = bit(25)
-    LBSI_MODE = bit(26)
-    LRBBM_MODE = bit(27)
-    WCB_MODE = bit(28)
-    VCPU_MODE = bit(29)
-    MMSCH_MODE = bit(31)
-
-
-class UVD_SUVD_CGC_GATE_t(Register):
-    __slots__ = ()
-    SRE = bit(0)
-    SIT = bit(1)
-    SMP = bit(2)
-    SCM = bit(3)
-    SDB = bit(4)
-    SRE_H264 = bit(5)
-    SRE_HEVC = bit(6)
-    SIT_H264 = bit(7)
-    SIT_HEVC = bit(8)
-    SCM_H264 = bit(9)
-    SCM_HEVC = bit(10)
-    SDB_H264 = bit(11)
-    SDB_HEVC = bit(12)
-    SCLR = bit(13)
-    UVD_SC = bit(14)
-    ENT = bit(15)
-    IME = bit(16)
-    SIT_HEVC_DEC = bit(17)
-    SIT_HEVC_ENC = bit(18)
-    SITE = bit(19)
-    SRE_VP9 = bit(20)
-    SCM_VP9 = bit(21)
-    SIT_VP9_DEC = bit(22)
-    SDB_VP9 = bit(23)
-    IME_HEVC = bit(24)
-    EFC = bit(25)
-    SAOE = bit(26)
-    SRE_AV1 = bit(27)
-    FBC_PCLK = bit(28)
-    FBC_CCLK = bit(29)
-    SCM_AV1 = bit(30)
-    SMPA = bit(31)
-
-
-class UVD_SUVD_CGC_CTRL_t(Register):
-    __slots__ = ()
-    SRE_MODE = bit(0)
-    SIT_MODE = bit(1)
-    SMP_MODE = bit(2)
-    SCM_MODE = bit(3)
-    SDB_MODE = bit(4)
-    SCLR_MODE = bit(5)
-    UVD_SC_MODE = bit(6)
-    ENT_MODE = bit(7)
-    IME_MODE = bit(8)
-    SITE_MODE = bit(9)
-    EFC_MODE = bit(10)
-    SAOE_MODE = bit(11)
-    SMPA_MODE = bit(12)
-    MPBE0_MODE = bit(13)
-    MPBE1_MODE = bit(14)
-    SIT_AV1_MODE = bit(15)
-    SDB_AV1_MODE = bit(16)
-    MPC1_MODE = bit(17)
-    AVM_0_MODE = bit(18)
-    AVM_1_MODE = bit(19)
-    SIT_NXT_CMN_MODE = bit(20)
-    SIT_NXT_DEC_MODE = bit(21)
-    SIT_NXT_ENC_MODE = bit(22)
-    FBC_PCLK = bit(28)
-    FBC_CCLK = bit(29)
-    CDEFE_MODE = bit(30)
-
-
 class UVD_GPCOM_VCPU_DATA0_t(Register):
     __slots__ = ()
     DATA0 = bits(31, 0)
@@ -148,28 +25,6 @@ class UVD_MASTINT_EN_t(Register):
     VCPU_EN = bit(1)
     SYS_EN = bit(2)
     INT_OVERRUN = bits(22, 4)
-
-
-class UVD_SYS_INT_EN_t(Register):
-    __slots__ = ()
-    PIF_ADDR_ERR_EN = bit(0)
-    SEMA_WAIT_FAULT_TIMEOUT_EN = bit(1)
-    SEMA_SIGNAL_INCOMPLETE_TIMEOUT_EN = bit(2)
-    CXW_WR_EN = bit(3)
-    RBC_REG_PRIV_FAULT_EN = bit(6)
-    LBSI_EN = bit(11)
-    UDEC_EN = bit(12)
-    LMI_AXI_UNSUPPORTED_LEN_EN = bit(13)
-    LMI_AXI_UNSUPPORTED_ADR_ALIGN_EN = bit(14)
-    SUVD_EN = bit(15)
-    JOB_DONE_EN = bit(16)
-    SEMA_WAIT_FAIL_SIG_EN = bit(23)
-    IDCT_EN = bit(24)
-    MPRD_EN = bit(25)
-    CLK_SWT_EN = bit(27)
-    MIF_HWINT_EN = bit(28)
-    MPRD_ERR_EN = bit(29)
-    AVM_INT_EN = bit(31)
 
 
 class UVD_CONTEXT_ID_t(Register):
@@ -224,11 +79,6 @@ class UVD_RB_ARB_CTRL_t(Register):
     FWOFLD_DIS = bit(7)
     FAST_PATH_EN = bit(8)
     UVD_RB_DBG_EN = bit(9)
-
-
-class UVD_VCPU_INT_EN2_t(Register):
-    __slots__ = ()
-    SW_RB6_INT_EN = bit(0)
 
 
 class UVD_STATUS_t(Register):
@@ -468,33 +318,6 @@ class UVD_JPEG_UV_PITCH_t(Register):
     UV_PITCH = bits(31, 0)
 
 
-class JPEG_DEC_Y_GFX8_TILING_SURFACE_t(Register):
-    __slots__ = ()
-    BANK_WIDTH = bits(1, 0)
-    BANK_HEIGHT = bits(3, 2)
-    MACRO_TILE_ASPECT = bits(5, 4)
-    NUM_BANKS = bits(7, 6)
-    PIPE_CONFIG = bits(12, 8)
-    TILE_SPLIT = bits(15, 13)
-    ARRAY_MODE = bits(19, 16)
-
-
-class JPEG_DEC_UV_GFX8_TILING_SURFACE_t(Register):
-    __slots__ = ()
-    BANK_WIDTH = bits(1, 0)
-    BANK_HEIGHT = bits(3, 2)
-    MACRO_TILE_ASPECT = bits(5, 4)
-    NUM_BANKS = bits(7, 6)
-    PIPE_CONFIG = bits(12, 8)
-    TILE_SPLIT = bits(15, 13)
-    ARRAY_MODE = bits(19, 16)
-
-
-class JPEG_DEC_GFX8_ADDR_CONFIG_t(Register):
-    __slots__ = ()
-    PIPE_INTERLEAVE_SIZE = bits(6, 4)
-
-
 class JPEG_DEC_Y_GFX10_TILING_SURFACE_t(Register):
     __slots__ = ()
     SWIZZLE_MODE = bits(4, 0)
@@ -521,21 +344,6 @@ class JPEG_DEC_ADDR_MODE_t(Register):
     ADDR_LIB_SEL = bits(14, 12)
 
 
-class UVD_JPEG_GPCOM_CMD_t(Register):
-    __slots__ = ()
-    CMD = bits(3, 1)
-
-
-class UVD_JPEG_GPCOM_DATA0_t(Register):
-    __slots__ = ()
-    DATA0 = bits(31, 0)
-
-
-class UVD_JPEG_GPCOM_DATA1_t(Register):
-    __slots__ = ()
-    DATA1 = bits(31, 0)
-
-
 class UVD_JMI_CNTL_t(Register):
     __slots__ = ()
     SOFT_RESET = bit(0)
@@ -548,41 +356,6 @@ class JPEG_SYS_INT_EN_t(Register):
     DJRBC0 = bit(8)
     DJPEG0_PF_RPT = bit(16)
     DJPEG0_RAS_CNTL = bit(24)
-
-
-class JPEG_SYS_INT_STATUS_t(Register):
-    __slots__ = ()
-    DJPEG0_CORE = bit(0)
-    DJRBC0 = bit(8)
-    DJPEG0_PF_RPT = bit(16)
-    DJPEG0_RAS_CNTL = bit(24)
-
-
-class JPEG_CGC_GATE_t(Register):
-    __slots__ = ()
-    JPEG0_DEC = bit(0)
-    JPEG_ENC = bit(8)
-    JMCIF = bit(9)
-    JRBBM = bit(10)
-
-
-class JPEG_CGC_CTRL_t(Register):
-    __slots__ = ()
-    DYN_CLOCK_MODE = bit(0)
-    CLK_GATE_DLY_TIMER = bits(4, 1)
-    CLK_OFF_DELAY = bits(12, 5)
-    JPEG0_DEC_MODE = bit(16)
-    JPEG_ENC_MODE = bit(24)
-    JMCIF_MODE = bit(25)
-    JRBBM_MODE = bit(26)
-
-
-class JPEG_DEC_CGC_MEM_CTRL_t(Register):
-    __slots__ = ()
-    JPEG0_DEC_LS_EN = bit(0)
-    JPEG0_DEC_DS_EN = bit(1)
-    JPEG0_DEC_SD_EN = bit(2)
-    JPEG0_DEC_LS_SW_EN = bit(3)
 
 
 class UVD_POWER_STATUS_t(Register):
@@ -658,11 +431,6 @@ class UVD_PF_STATUS_t(Register):
     JPEG2_PF_CLEAR = bit(21)
     ENCODER5_PF_OCCURED = bit(22)
     ENCODER5_PF_CLEAR = bit(23)
-
-
-class UVD_GFX8_ADDR_CONFIG_t(Register):
-    __slots__ = ()
-    PIPE_INTERLEAVE_SIZE = bits(6, 4)
 
 
 class UVD_GFX10_ADDR_CONFIG_t(Register):
@@ -742,7 +510,6 @@ class Vcn5(RegisterBlock):
     UVD_DPG_LMA_MASK = reg(0x0013, UVD_DPG_LMA_MASK_t, 1)
     UVD_DPG_PAUSE = reg(0x0014, UVD_DPG_PAUSE_t, 1)
     UVD_PF_STATUS = reg(0x002c, UVD_PF_STATUS_t, 1)
-    UVD_GFX8_ADDR_CONFIG = reg(0x0041, UVD_GFX8_ADDR_CONFIG_t, 1)
     UVD_GFX10_ADDR_CONFIG = reg(0x0042, UVD_GFX10_ADDR_CONFIG_t, 1)
     UVD_RAS_VCPU_VCODEC_STATUS = reg(0x0057, UVD_RAS_VCPU_VCODEC_STATUS_t, 1)
     UVD_RAS_JPEG0_STATUS = reg(0x0059, UVD_RAS_JPEGn_STATUS_t, 1)
@@ -758,14 +525,9 @@ class Vcn5(RegisterBlock):
     UVD_RB_WPTR3 = reg(0x00b1, UVD_RB_WPTRn_t, 1)
     UVD_RB_RPTR4 = reg(0x00b2, UVD_RB_RPTRn_t, 1)
     UVD_RB_WPTR4 = reg(0x00b3, UVD_RB_WPTRn_t, 1)
-    UVD_CGC_GATE = reg(0x0101, UVD_CGC_GATE_t, 1)
-    UVD_CGC_CTRL = reg(0x0102, UVD_CGC_CTRL_t, 1)
-    UVD_SUVD_CGC_GATE = reg(0x0104, UVD_SUVD_CGC_GATE_t, 1)
-    UVD_SUVD_CGC_CTRL = reg(0x0106, UVD_SUVD_CGC_CTRL_t, 1)
     UVD_GPCOM_VCPU_DATA0 = reg(0x0110, UVD_GPCOM_VCPU_DATA0_t, 1)
     UVD_GPCOM_VCPU_DATA1 = reg(0x0111, UVD_GPCOM_VCPU_DATA1_t, 1)
     UVD_MASTINT_EN = reg(0x0121, UVD_MASTINT_EN_t, 1)
-    UVD_SYS_INT_EN = reg(0x0122, UVD_SYS_INT_EN_t, 1)
     UVD_CONTEXT_ID = reg(0x0127, UVD_CONTEXT_ID_t, 1)
     UVD_CONTEXT_ID2 = reg(0x0128, UVD_CONTEXT_ID2_t, 1)
     UVD_RB_BASE_LO = reg(0x012a, UVD_RB_BASE_LO_t, 1)
@@ -781,7 +543,6 @@ class Vcn5(RegisterBlock):
     UVD_RB_BASE_HI4 = reg(0x013a, UVD_RB_BASE_HIn_t, 1)
     UVD_RB_SIZE4 = reg(0x013b, UVD_RB_SIZEn_t, 1)
     UVD_RB_ARB_CTRL = reg(0x0146, UVD_RB_ARB_CTRL_t, 1)
-    UVD_VCPU_INT_EN2 = reg(0x017d, UVD_VCPU_INT_EN2_t, 1)
     UVD_STATUS = reg(0x0183, UVD_STATUS_t, 1)
     UVD_SOFT_RESET = reg(0x0187, UVD_SOFT_RESET_t, 1)
     UVD_GPCOM_VCPU_CMD = reg(0x0192, UVD_GPCOM_VCPU_CMD_t, 1)
@@ -808,19 +569,9 @@ class Vcn5(RegisterBlock):
     UVD_JPEG_INT_STAT = reg(0x05cb, UVD_JPEG_INT_STAT_t, 1)
     UVD_JPEG_PITCH = reg(0x0603, UVD_JPEG_PITCH_t, 1)
     UVD_JPEG_UV_PITCH = reg(0x0604, UVD_JPEG_UV_PITCH_t, 1)
-    JPEG_DEC_Y_GFX8_TILING_SURFACE = reg(0x0605, JPEG_DEC_Y_GFX8_TILING_SURFACE_t, 1)
-    JPEG_DEC_UV_GFX8_TILING_SURFACE = reg(0x0606, JPEG_DEC_UV_GFX8_TILING_SURFACE_t, 1)
-    JPEG_DEC_GFX8_ADDR_CONFIG = reg(0x0607, JPEG_DEC_GFX8_ADDR_CONFIG_t, 1)
     JPEG_DEC_Y_GFX10_TILING_SURFACE = reg(0x0608, JPEG_DEC_Y_GFX10_TILING_SURFACE_t, 1)
     JPEG_DEC_UV_GFX10_TILING_SURFACE = reg(0x0609, JPEG_DEC_UV_GFX10_TILING_SURFACE_t, 1)
     JPEG_DEC_GFX10_ADDR_CONFIG = reg(0x060a, JPEG_DEC_GFX10_ADDR_CONFIG_t, 1)
     JPEG_DEC_ADDR_MODE = reg(0x060b, JPEG_DEC_ADDR_MODE_t, 1)
-    UVD_JPEG_GPCOM_CMD = reg(0x060d, UVD_JPEG_GPCOM_CMD_t, 1)
-    UVD_JPEG_GPCOM_DATA0 = reg(0x060e, UVD_JPEG_GPCOM_DATA0_t, 1)
-    UVD_JPEG_GPCOM_DATA1 = reg(0x060f, UVD_JPEG_GPCOM_DATA1_t, 1)
     UVD_JMI_CNTL = reg(0x06ce, UVD_JMI_CNTL_t, 1)
     JPEG_SYS_INT_EN = reg(0x0701, JPEG_SYS_INT_EN_t, 1)
-    JPEG_SYS_INT_STATUS = reg(0x0703, JPEG_SYS_INT_STATUS_t, 1)
-    JPEG_CGC_GATE = reg(0x0720, JPEG_CGC_GATE_t, 1)
-    JPEG_CGC_CTRL = reg(0x0721, JPEG_CGC_CTRL_t, 1)
-    JPEG_DEC_CGC_MEM_CTRL = reg(0x0724, JPEG_DEC_CGC_MEM_CTRL_t, 1)

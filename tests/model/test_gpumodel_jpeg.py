@@ -176,7 +176,7 @@ def test_cores_of_5_0_1_lie_where_4_0_3_has_them() -> None:
         if short != name and short in table:
             assert table[short] == register.offset, name
             compared += 1
-    assert compared > 40
+    assert compared > 20
 
 
 @pytest.mark.parametrize("core", range(1, 8))
