@@ -54,3 +54,15 @@ class Hive:
             gpu.power_on()
         for placed in faults:
             placed.fault.apply(self.gpus[placed.gpu])
+
+    def change(self, used: bool, faults: Iterable[Placed]) -> None:
+        """All GPUs switched off and on into another state; config space stays, so that a system that sees them may go on."""
+        self.used = used
+        for gpu in self.gpus:
+            gpu.is_used = used
+            gpu.lost = False
+            gpu.lost_bars.clear()
+            gpu.faults.clear()
+            gpu.doorbells.clear()
+            gpu.vram.clear()
+        self.power_on(faults)
