@@ -115,6 +115,7 @@ class ModelGpu:
         self.doorbells: dict[int, int] = {}  # byte offset: last value
         self.lost = False  # gone from the bus
         self.lost_bars: set[int] = set()  # config offsets of BARs that the device forgot, whatever config space shows
+        self.host_keeps_bars = False  # a virtual machine monitor answers for the BAR registers, and never loses them
         self.faults: list[ActiveFault] = []
         self.held_by: LockHolder | None = None  # somebody else who holds the lock
         self._lock = threading.RLock()

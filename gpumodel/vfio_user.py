@@ -523,6 +523,7 @@ class VfioUserServer:
         for device in self.devices:
             assert device.listener is not None
             self._selector.register(device.listener, selectors.EVENT_READ, (device, True))
+            device.gpu.host_keeps_bars = True  # the guest reads QEMU's own BAR registers, and sees no reason to write them
             resets.unassign(device.gpu)
             device._place_bars()
             device.gpu.bus_memory = device.memory
@@ -548,6 +549,7 @@ class VfioUserServer:
             if device.channel is not None:
                 device.farewell()
             device.gpu.ih.on_interrupt = None
+            device.gpu.host_keeps_bars = False
             device.gpu.bus_memory = device.gpu.hive.host_memory
         self._clean_up()
 
