@@ -48,10 +48,15 @@ def _print_version() -> int:
 
 def _unraisable(lost: UnraisableHookArgs) -> None:
     """An interrupt that hit a destructor or a weak reference's callback (imports have many) would be printed and lost."""
-    if lost.exc_type is KeyboardInterrupt:
-        _thread.start_new_thread(_interrupt_again, (_thread.get_ident(),))
-    else:
+    if lost.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(lost)
+        return
+    while True:
+        try:
+            _thread.start_new_thread(_interrupt_again, (_thread.get_ident(),))
+            return
+        except KeyboardInterrupt:  # on a busy machine it comes again before this is over, and is lost again
+            continue
 
 
 def _interrupt_again(main_thread: int) -> None:
