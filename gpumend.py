@@ -188,6 +188,8 @@ def _replays(address: str, file: str, clock: Clock | None) -> list[Gpu]:
     from amdriver.parts import part_of
     from pcibus.replay import Replay
 
+    if not file:
+        raise UsageError(f"reading the address {address!r}", expected="replay:FILE", seen="no file")
     transport = Replay(Path(file))
     info = transport.info()
     part = part_of(info.vendor, info.device)

@@ -17,6 +17,7 @@ from base.clock import RealClock, VirtualClock
 from bench.harness import Row, duration
 from bench.recorded import Answers, Recorder
 from firmware.store import search_dirs
+from gpumend import selftest
 from gpumodel import open_models
 from pcibus.transport import Transport
 
@@ -133,9 +134,19 @@ def wait_row() -> Row:
     return Row("share of a core while waiting 1 s", spent, lasted, spent / lasted, "< 0.1x", "tinygrad 1.0 (spins)")
 
 
+def selftest_row() -> Row:
+    """The whole quick self-test of a hive of eight, as the command line runs it."""
+
+    def run() -> None:
+        reports = selftest(["model:mi350x*8"])
+        assert len(reports) == 8 and all(report.exit_code == 0 for report in reports)
+
+    return duration("self-test of eight model GPUs (MI350X)", run, goal="< 20 s", rounds=1)
+
+
 def rows() -> list[Row]:
-    """Starts, a hive, a copy, a wait. Nothing without firmware."""
+    """Starts, a hive, a copy, a wait, a self-test. Nothing without firmware."""
     if not any((Path(place) / "psp_13_0_6_sos.bin").exists() for place in search_dirs()):
         print("starts need AMD's firmware: make firmware")
         return []
-    return [*start_rows(), hive_row(), copy_row(), wait_row()]
+    return [*start_rows(), hive_row(), copy_row(), wait_row(), selftest_row()]

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -19,6 +20,21 @@ from gpumend import ADDRESS_HELP, MODEL_LINE, Gpu, list_gpus
 from render.text import Printer, Table, csv_text
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _FilePath(click.Path):
+    """A file as an argument; what it holds is the command's matter. An unset variable in a script is not this folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("The name of the file is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = _FilePath()
 
 
 @dataclass(slots=True)

@@ -10,14 +10,14 @@ import click
 
 from base.errors import Exit, GpumendError, Undecided, UsageError
 from base.findings import graver
-from commands.common import Settings, code_of_findings, common_options, emit, gpu_head, settings_of, worst
+from commands.common import FILE, Settings, code_of_findings, common_options, emit, gpu_head, settings_of, worst
 from render.reports import error_body, print_findings
 from render.text import Printer, Table, clean, hex_view, style_of
 
 if TYPE_CHECKING:
     from gpumend import Discovery, Gpu
 
-_FILES = click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(path_type=Path, readable=False))
+_FILES = click.argument("files", metavar="[FILE]...", nargs=-1, type=FILE)
 
 
 @click.group("discovery", short_help="The IP discovery table: show, validate, diff, save.")

@@ -179,7 +179,8 @@ def search(context: click.Context, glob: str, with_fields: bool) -> int:
     def human(printer: Printer) -> None:
         printer.table(table)
         more = f", {len(rows) - len(shown)} not shown" if len(rows) > len(shown) else ""
-        printer.line(f"{len(rows)} registers{more}. Source: {register_tables()[0]}")
+        count = "1 register" if len(rows) == 1 else f"{len(rows)} registers"
+        printer.line(f"{count}{more}. Source: {register_tables()[0]}")
         for note in register_tables()[1]:
             printer.line(f"no table: {note}", style="dim")
 
