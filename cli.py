@@ -53,17 +53,36 @@ def _unraisable(lost: UnraisableHookArgs) -> None:
         return
     while True:
         try:
-            _thread.start_new_thread(_interrupt_again, (_thread.get_ident(),))
+            _let_it_come_again()
             return
         except KeyboardInterrupt:  # on a busy machine it comes again before this is over, and is lost again
             continue
 
 
-def _interrupt_again(main_thread: int) -> None:
+def _let_it_come_again() -> None:
     import signal
 
-    time.sleep(0.001)  # by then the callback is over
-    signal.pthread_kill(main_thread, signal.SIGINT)  # a signal, since it must also end a sleep
+    before = signal.getsignal(signal.SIGINT)
+    arrived: list[int] = []
+
+    def handler(number: int, _: object) -> None:
+        arrived.append(number)
+        signal.signal(number, before)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handler)
+    _thread.start_new_thread(_interrupt_again, (_thread.get_ident(), arrived))
+
+
+def _interrupt_again(main_thread: int, arrived: list[int]) -> None:
+    import signal
+
+    pause_s = 0.001  # by then the callback is over
+    while not arrived:
+        time.sleep(pause_s)
+        if not arrived:
+            signal.pthread_kill(main_thread, signal.SIGINT)  # a signal, since it must also end a sleep
+        pause_s = 0.1  # one that came just before a sleep began does not end it: once more
 
 
 if __name__ == "__main__":

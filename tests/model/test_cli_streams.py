@@ -173,6 +173,32 @@ except KeyboardInterrupt:
     assert (ran.returncode, ran.stderr) == (130, "")
 
 
+def test_interrupt_that_comes_again_just_before_a_sleep_ends_it_all_the_same() -> None:
+    program = """
+import cli, signal, sys, time
+sys.unraisablehook = cli._unraisable
+kill, sent = signal.pthread_kill, []
+def late(thread, number):  # the first finds the main thread on its way into the sleep, which goes on
+    sent.append(number)
+    if len(sent) > 1:
+        kill(thread, number)
+signal.pthread_kill = late
+class Dying:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0)
+before = signal.getsignal(signal.SIGINT)
+try:
+    dying = Dying()
+    del dying
+    time.sleep(60)
+except KeyboardInterrupt:
+    sys.exit(130 if signal.getsignal(signal.SIGINT) is before else 1)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert (ran.returncode, ran.stderr) == (130, "")
+
+
 def test_interrupt_wrapped_by_python_is_an_interrupt() -> None:
     from base.errors import Exit
     from commands.common import Settings
