@@ -56,7 +56,7 @@ class Packet:
 
 
 class Core(VideoRing):
-    """One decoder core with its ring. `stalled`: its memory interface was told to stand still."""
+    """One decoder core with its ring."""
 
     def __init__(self, gpu: ModelGpu, aid: int, index: int) -> None:
         super().__init__(gpu, "jpeg", f"core {aid}.{index}", aid)
