@@ -523,7 +523,9 @@ class VfioUserServer:
         for device in self.devices:
             assert device.listener is not None
             self._selector.register(device.listener, selectors.EVENT_READ, (device, True))
-            device.gpu.host_keeps_bars = True  # the guest reads QEMU's own BAR registers, and sees no reason to write them
+            device.gpu.host_keeps_bars = (
+                True  # the guest reads QEMU's own BAR registers, and sees no reason to write them
+            )
             resets.unassign(device.gpu)
             device._place_bars()
             device.gpu.bus_memory = device.memory
