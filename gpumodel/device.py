@@ -248,13 +248,13 @@ class ModelTransport:
     def config_read(self, offset: int, size: int) -> int:
         _check_config(offset, size)
         self._run_due()
-        gone = self.gpu.lost or self.gpu.resets.quiet
+        gone = self.gpu.lost or self.gpu.resets.away
         return (1 << 8 * size) - 1 if gone else self.gpu.config.read(offset, size)
 
     def config_write(self, offset: int, size: int, value: int) -> None:
         _check_config(offset, size)
         self._run_due()
-        if self.gpu.lost or self.gpu.resets.quiet:
+        if self.gpu.lost or self.gpu.resets.away:
             return
         value &= (1 << 8 * size) - 1
         self.gpu.config.write(offset, size, value)

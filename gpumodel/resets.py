@@ -55,7 +55,7 @@ class Done:
 
 
 class Resets:
-    """The resets of one GPU. `done`: those that struck; `quiet`: neither config space nor a BAR answers; `booting`: firmware.
+    """The resets of one GPU. `done`: those that struck; `quiet`: no BAR answers; `booting`: firmware.
 
     Faults: `hangs`, `lies`, `clobbers_after` by method; `wears_out`: so many mode1 resets work between two bus resets (None:
     any number); `late`: mode1 strikes late; `loses_config`: the device is gone after FLR and bus reset."""
@@ -90,6 +90,11 @@ class Resets:
         if kind in self.hangs:
             return Fate.HANGS
         return Fate.LIES if kind in self.lies else Fate.WORKS
+
+    @property
+    def away(self) -> bool:
+        """Config space does not answer either; the PCI Express port lives on in mode2 (NBIO untouched)."""
+        return self.quiet and self.done[-1].kind is not Reset.MODE2
 
     def from_smu(self, kind: Reset, answered: Callable[[], None]) -> None:
         """GfxDriverReset: `answered` sets the SMU's response. Mode1 is answered first, mode2 when it is over."""
