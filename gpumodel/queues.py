@@ -215,6 +215,15 @@ class ComputeQueue:
         self.wake()
         self.gfx.show(self.slot.xcc)
 
+    @property
+    def in_work(self) -> bool:
+        return self.state is not State.IDLE or self.waves is not None
+
+    @property
+    def has_work(self) -> bool:
+        """In work, or about to be."""
+        return self.in_work or self.position < self.wptr
+
     def can_drain(self) -> bool:
         """Whether it can be taken off without force."""
         return self.waves is None and self.state is not State.STOPPED and self.preemptable

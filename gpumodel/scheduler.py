@@ -27,6 +27,9 @@ MQD_HQD = 128  # dword of the first HQD register
 MQD_RPTR = 138
 MQD_WPTR = 182
 MQD_STRIDE = 226
+MQD_STUCK = 240  # queue_doorbell_id0 to 15 of a HIQ
+MOST_STUCK = 16
+LATENCY_UNIT_S = 0.1  # SET_RESOURCES.unmap_latency: kfd_packet_manager_v9.c divides milliseconds by 100
 DOORBELL_BITS = 0x0FFFFFFC
 DOORBELL_EN = 1 << 30
 ENGINE_COMPUTE, ENGINE_HIQ, ENGINE_SDMA0, ENGINE_SDMA1 = 0, 1, 2, 3
@@ -42,6 +45,7 @@ class Scheduler:
         self._queue, self._pm4, self._gpu = queue, pm4, queue.gpu
         self._gfx: Gfx = queue.gfx
         self._process: tuple[int, int] = (0, 0)  # VMID and PASID of the MAP_PROCESS before
+        self._waits_since: float | None = None  # for queues that do not drain
 
     def handlers(self) -> dict[int, Callable[[Body], Verdict]]:
         return {
@@ -60,6 +64,7 @@ class Scheduler:
             resources.queue_mask = mask_high << 32 | mask_low
         else:
             resources.vmid_mask = control & 0xFFFF
+            resources.unmap_latency_s = (control >> 16 & 0xFF) * LATENCY_UNIT_S
             resources.user_queue_mask = mask_high << 32 | mask_low
         return True
 
@@ -159,23 +164,48 @@ class Scheduler:
         return self._take_off(chosen, force=action == RESET)
 
     def _take_off(self, chosen: list[ComputeQueue], *, force: bool) -> Verdict:
-        """A queue that cannot be drained holds its scheduler up."""
+        """A queue that cannot be drained holds its scheduler up: a HIQ for the latency that it was given, then it leaves
+        the queue where it is, with a dequeue request, and tells the doorbell in its own MQD; no error is returned
+        (kfd_device_queue_manager.c, unmap_queues_cpsch: "HIQ will abandon the unmap request")."""
         fate = self._gpu.resets.fate(Reset.QUEUE) if force else Fate.WORKS
         if fate is Fate.HANGS:
             self._queue.wait("the reset of a queue does not end")
             return False
         if fate is Fate.LIES:
             return True
+        stuck = [queue for queue in chosen if not force and not queue.can_drain()]
         for queue in chosen:
+            if queue in stuck:
+                continue
             if force:
                 self._gpu.gmc.stays.pop(f"GC[{queue.slot.xcc}]", None)
-            if not force and not queue.can_drain():
-                self._queue.wait(f"{queue.slot} does not drain: {queue.why}")
-                return False
             if not force:
                 self._save(queue)
             self._gfx.remove(queue.slot)
+        if stuck and not self._abandons():
+            self._queue.wait(f"{stuck[0].slot} does not drain: {stuck[0].why}")
+            return False
+        self._waits_since = None
+        if stuck:
+            self._tell_stuck(stuck)
         return True
+
+    def _abandons(self) -> bool:
+        """Whether a HIQ has waited long enough; the KIQ waits for ever."""
+        latency_s = self._gfx.resources[self._queue.slot.xcc].unmap_latency_s
+        now = self._gpu.clock.now()
+        if self._waits_since is None:
+            self._waits_since = now
+        return not self._queue.is_kiq and bool(latency_s) and now - self._waits_since >= latency_s
+
+    def _tell_stuck(self, stuck: list[ComputeQueue]) -> None:
+        bank = self._queue.bank
+        mqd = bank.get("CP_MQD_BASE_ADDR_HI") << 32 | bank.get("CP_MQD_BASE_ADDR")
+        doorbells = [queue.doorbell_index or 0 for queue in stuck[:MOST_STUCK]]  # guess: in dwords of BAR2
+        data = struct.pack(f"<{len(doorbells)}I", *doorbells)
+        self._gpu.gmc.write(self._queue.hub, 0, mqd + MQD_STUCK * 4, data, client=5)
+        for queue in stuck:
+            queue.bank.set("CP_HQD_DEQUEUE_REQUEST", 1)
 
     def _save(self, queue: ComputeQueue) -> None:
         """Pointers go back into the MQD, from where the next mapping takes them."""

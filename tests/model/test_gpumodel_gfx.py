@@ -426,6 +426,7 @@ def run_list(rig: Rig, *packets: tuple[int, ...]) -> tuple[int, ...]:
 
 
 USER = 0x73_0000
+USER_SLOT = 1 << 2 | 2 << 8  # the first that the scheduler hands out: me 1, pipe 0, queue 2
 
 
 def user_queue(doorbell: int, address: int = USER) -> tuple[int, ...]:
@@ -473,6 +474,63 @@ def test_preemption_keeps_the_read_index_for_the_next_run_list() -> None:
     rig.gpu.gfx.doorbell(0x1200, 13)
     rig.run()
     assert (rig.get(HERE), rig.get(HERE + 8)) == (0, 7)
+
+
+def hung_user_queue(rig: Rig, unmap_latency: int = 0x28) -> Queue:
+    """A HIQ, and a process's queue that waits for memory for ever and cannot be pre-empted there."""
+    control = hiq(rig)
+    control.submit(pm4(0xA0, 0xFFF8 | unmap_latency << 16 | 1 << 29, 0xFCFCFCFC, 0, 0, 0, 0, 0))
+    mqd(rig, USER, d136=USER_RING >> 8)
+    control.submit(run_list(rig, process(5, 1), user_queue(0x1200)))
+    rig.put(USER_RING, *wait_memory(SIGNAL, 1))
+    rig.gpu.gfx.doorbell(0x1200, 7)
+    rig.run()
+    return control
+
+
+UNMAP_AND_TELL = (pm4(0xA3, 3 << 4, 0, 0, 0, 0), pm4(0xA4, 2 << 30, 0, *low_high(HERE), 9, 0))
+
+
+def test_hiq_gives_a_stuck_queue_up_after_its_latency_and_tells_the_doorbell() -> None:
+    """unmap_queues_cpsch: the fence comes all the same, the doorbell stands in HIQ.MQD.queue_doorbell_id0."""
+    rig = Rig()
+    control = hung_user_queue(rig)
+    control.submit(*UNMAP_AND_TELL)
+    rig.run(3.8)
+    assert (rig.get(HERE), rig.get(MQD + 240 * 4)) == (0, 0)
+    rig.run(0.5)
+    assert (rig.get(HERE), rig.get(MQD + 240 * 4)) == (9, 0x1200)
+    stuck = Queue(rig, select=USER_SLOT)
+    assert (stuck.reg("CP_HQD_ACTIVE"), stuck.reg("CP_HQD_DEQUEUE_REQUEST")) == (1, 1)
+    stuck.set("SPI_COMPUTE_QUEUE_RESET", 1)
+    rig.run()
+    assert stuck.reg("CP_HQD_ACTIVE") == 1  # it has no waves that could be reset
+    rig.set("GC[0].CP_MEC_CNTL", 1 << 16)
+    rig.set("GC[0].CP_MEC_CNTL", 0)
+    assert stuck.reg("CP_HQD_ACTIVE") == 0
+
+
+def test_hiq_without_a_latency_waits_for_a_stuck_queue() -> None:
+    rig = Rig()
+    hung_user_queue(rig, unmap_latency=0).submit(*UNMAP_AND_TELL)
+    rig.run(100.0)
+    assert rig.get(HERE) == 0
+    rig.put(SIGNAL, 1)
+    rig.run()
+    assert (rig.get(HERE), rig.get(MQD + 240 * 4)) == (9, 0)
+
+
+def test_pipe_reset_leaves_idle_queues_of_the_pipe_alone() -> None:
+    """gfx_v9_4_3_reset_kcq sets up one queue again, where the pipe has two of the driver's."""
+    rig = Rig()
+    stuck = Queue(rig).open()
+    idle = Queue(rig, select=ME1_QUEUE0 | 1 << 8, base=RING, doorbell=0x12, rptr_report=0).open()
+    stuck.submit(wait_memory(SIGNAL, 1))
+    rig.set("GC[0].CP_MEC_CNTL", 1 << 16)
+    rig.set("GC[0].CP_MEC_CNTL", 0)
+    assert (stuck.reg("CP_HQD_ACTIVE"), idle.reg("CP_HQD_ACTIVE")) == (0, 1)
+    idle.submit(write_data(HERE, 1))
+    assert rig.get(HERE) == 1
 
 
 def test_run_list_of_more_processes_than_vmids_is_recorded() -> None:
