@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from gpumodel.chips import AIDS, SHADER_ENGINES, XCCS, Chip
 from gpumodel.dispatch import Dispatch, Dispatcher, ModelPrograms, Outcome
+from gpumodel.events import Patience
 from gpumodel.faults import Reset
 from gpumodel.pm4 import State
-from gpumodel.queues import POLL_AFTER_S, Bank, ComputeQueue, Slot
+from gpumodel.queues import Bank, ComputeQueue, Slot
 from gpumodel.registerfile import Entry, Layout, OnWrite, Unit
 from gpumodel.resets import Fate
 from gpumodel.ticks import ticks
@@ -187,6 +188,7 @@ class Resources:
 class Gfx:
     """`busy`: XCCs that have work; `hung`: those whose MEC stands still while busy; `queues`: active HQDs by place.
 
+    `saved`: queues that a scheduler took off with work in them, by XCC and MQD, as the memory for waves would hold it.
     `rlc_stuck` and `kiq_dead` are set by faults; `dispatcher` runs the shaders."""
 
     def __init__(self, gpu: ModelGpu) -> None:
@@ -197,7 +199,9 @@ class Gfx:
         self.kiq_dead = False
         self._ignored_kiq = False
         self.queues: dict[Slot, ComputeQueue] = {}
+        self.saved: dict[tuple[int, int], ComputeQueue] = {}
         self.resources = [Resources() for _ in range(XCCS)]
+        self._dequeues = Patience(gpu.clock)
         self.dispatcher: Dispatcher = ModelPrograms(lambda text: gpu.wrong("dispatch", text))
         self._rlc_started: set[int] = set()
         base = gpu.chip.bases("NBIF")[0]
@@ -209,6 +213,7 @@ class Gfx:
         self.hung.clear()
         self.rlc_stuck = self.kiq_dead = self._ignored_kiq = False
         self._rlc_started.clear()
+        self.saved.clear()
         self._drop(list(self.queues))
         self.resources = [Resources() for _ in range(XCCS)]
         if not self._gpu.is_used:
@@ -290,14 +295,16 @@ class Gfx:
             CLIENT_SE0SH, INT_SQ, vmid=queue.vmid, pasid=queue.pasid, node=queue.slot.node, context=context
         )
 
-    def set_process(self, xcc: int, vmid: int, base: int, bases: int, config: int) -> None:
-        """A process gets a VMID: its page table in the hub of the XCC and in all MMHUBs (item 67)."""
+    def set_process(self, xcc: int, vmid: int, pasid: int, base: int, bases: int, config: int) -> None:
+        """A process gets a VMID: its page table in the hub of the XCC and in all MMHUBs (item 67), its PASID for interrupts
+        (the fault handlers of gmc_v9_0.c and kfd_int_process_v9.c go by it)."""
         registers = self._gpu.registers
         for hub in (f"GC[{xcc}]", *MMHUBS):
             address = registers.layout.address(f"{hub}.VM_CONTEXT0_PAGE_TABLE_BASE_ADDR_LO32") + 2 * vmid
             registers.write(address, base & 0xFFFFFFFF, "scheduler")
             registers.write(address + 1, base >> 32, "scheduler")
             self._gpu.gmc.invalidate(hub, 1 << vmid)
+        self._gpu.ih.set_pasid(vmid, pasid)
         for name, value in (("SH_MEM_BASES", bases), ("SH_MEM_CONFIG", config)):
             registers.store_bank(f"GC[{xcc}].{name}", vmid << 4, value)
 
@@ -456,7 +463,7 @@ class Gfx:
         queue = self.queues.get(slot)
         may = queue is None or request == 2 or queue.can_drain()
         if not may or not self.works(slot):
-            self._gpu.hive.events.after(POLL_AFTER_S, lambda: self._try_dequeue(slot))
+            self._gpu.hive.events.after(self._dequeues.next_look_s(slot), lambda: self._try_dequeue(slot))
             return
         fate = self._gpu.resets.fate(Reset.QUEUE)
         if fate is Fate.HANGS:

@@ -25,6 +25,7 @@ RUN_LIST = 0xA5
 MQD_BYTES = 2048
 MQD_HQD = 128  # dword of the first HQD register
 MQD_RPTR = 138
+MQD_STACK_SIZE, MQD_WAVES = 175, 176  # control stack size; where the state of waves ends: the same when there is none
 MQD_WPTR = 182
 MQD_STRIDE = 226
 MQD_STUCK = 240  # queue_doorbell_id0 to 15 of a HIQ
@@ -32,6 +33,7 @@ MOST_STUCK = 16
 LATENCY_UNIT_S = 0.1  # SET_RESOURCES.unmap_latency: kfd_packet_manager_v9.c divides milliseconds by 100
 DOORBELL_BITS = 0x0FFFFFFC
 DOORBELL_EN = 1 << 30
+SAVED_BYTES = 0x1000  # guess: what the state of a wave takes; only "not 0" matters
 ENGINE_COMPUTE, ENGINE_HIQ, ENGINE_SDMA0, ENGINE_SDMA1 = 0, 1, 2, 3
 PREEMPT, RESET, DISABLE_PROCESS, PREEMPT_NO_UNMAP = range(4)
 BY_DOORBELL, BY_PASID, ALL, ALL_BUT_STATIC = range(4)
@@ -118,8 +120,18 @@ class Scheduler:
             bank.set("CP_HQD_VMID", vmid)
         queue = self._gfx.activate(slot, scheduler=hiq, pasid=pasid)
         queue.logic_xcc = words[MQD_LOGIC_XCC]
+        self._restore(queue, mqd, words)
         if wptr_address:
             self._poll_wptr(queue, wptr_address)
+
+    def _restore(self, queue: ComputeQueue, mqd: int, words: tuple[int, ...]) -> None:
+        """What `_save` left, if this is still the same queue: a new one has a new MQD (init_mqd of kfd_mqd_manager_v9.c)."""
+        before = self._gfx.saved.pop((queue.slot.xcc, mqd), None)
+        if before is None or words[MQD_WAVES] == words[MQD_STACK_SIZE]:
+            return
+        stack = words[MQD_STACK_SIZE].to_bytes(4, "little")
+        self._gpu.gmc.write(queue.hub, 0, mqd + MQD_WAVES * 4, stack, client=5)
+        queue.resume(before)
 
     def _poll_wptr(self, queue: ComputeQueue, address: int) -> None:
         """The write pointer in memory: packets for AQL, dwords else."""
@@ -156,8 +168,9 @@ class Scheduler:
             chosen = [queue for queue in mine if queue.pasid == first & 0xFFFF and not queue.scheduler]
         else:
             chosen = [queue for queue in mine if not queue.scheduler and queue.vmid]
-            if xcc == 0:
-                self._gpu.sdma.unmap_user_queues()
+            if xcc == 0 and not self._gpu.sdma.unmap_user_queues():
+                self._queue.wait("a copy queue has a packet in work")
+                return False
         if action == PREEMPT_NO_UNMAP:
             self._pm4.write(body[3] << 32 | body[2] & ~3, body[4].to_bytes(4, "little"))
             return True
@@ -173,7 +186,7 @@ class Scheduler:
             return False
         if fate is Fate.LIES:
             return True
-        stuck = [queue for queue in chosen if not force and not queue.can_drain()]
+        stuck = [queue for queue in chosen if not force and not queue.can_be_saved()]
         for queue in chosen:
             if queue in stuck:
                 continue
@@ -215,6 +228,10 @@ class Scheduler:
         shown = (queue.position % queue.size).to_bytes(4, "little")
         write(queue.hub, 0, mqd + MQD_RPTR * 4, shown, client=5)
         write(queue.hub, 0, mqd + MQD_WPTR * 4, queue.wptr.to_bytes(8, "little"), client=5)
+        if queue.leaves_state:
+            place = bank.get("CP_HQD_CNTL_STACK_SIZE") + SAVED_BYTES
+            write(queue.hub, 0, mqd + MQD_WAVES * 4, place.to_bytes(4, "little"), client=5)
+            self._gfx.saved[queue.slot.xcc, mqd] = queue
 
     def _query_status(self, body: Body) -> Verdict:
         control, _, low, high, data_low, data_high = needs(body, 6)[:6]
@@ -241,5 +258,6 @@ class Scheduler:
             self._process = (0, 0)
             return True
         self._process = (vmid, pasid & 0xFFFF)
-        self._gfx.set_process(self._queue.slot.xcc, vmid, base_high << 32 | base_low, bases, config)
+        base = base_high << 32 | base_low
+        self._gfx.set_process(self._queue.slot.xcc, vmid, pasid & 0xFFFF, base, bases, config)
         return True
