@@ -484,7 +484,9 @@ class Gfx:
         held = queue.waves is not None
         queue.kill_waves()
         may = held or queue.can_drain()
-        if queue.bank.get("CP_HQD_DEQUEUE_REQUEST") and may and self.works(queue.slot):
+        may = may and self.works(queue.slot) and self._gpu.resets.fate(Reset.QUEUE) is Fate.WORKS
+        if queue.bank.get("CP_HQD_DEQUEUE_REQUEST") and may:
+            self._gpu.gmc.stays.pop(f"GC[{queue.slot.xcc}]", None)
             queue.bank.set("CP_HQD_DEQUEUE_REQUEST", 0)
             self.remove(queue.slot)
 
