@@ -237,8 +237,22 @@ class Scheduler:
         control, _, low, high, data_low, data_high = needs(body, 6)[:6]
         if control >> 30 != 2:
             raise BadPacket(f"QUERY_STATUS command {control >> 30}")
+        if late := self._late():
+            self._queue.wait(f"QUERY_STATUS: {late[0].slot} is not yet there")
+            return False
         self._pm4.write(high << 32 | low & ~7, struct.pack("<II", data_low, data_high))
         return True
+
+    def _late(self) -> list[ComputeQueue]:
+        """HIQs of other XCCs that run the same ring and have not come as far. guess: they tell a status together, because
+        the kernel waits for one fence and then looks into the MQDs of all (check_preemption_failed_v9_4_3)."""
+        mine = self._queue
+        if mine.is_kiq:
+            return []
+        others = (queue for queue in self._gfx.queues.values() if queue.scheduler and not queue.is_kiq)
+        return [
+            queue for queue in others if queue.doorbell_index == mine.doorbell_index and queue.position < mine.position
+        ]
 
     def _run_list(self, body: Body) -> Verdict:
         low, high, control = needs(body, 3)[:3]

@@ -513,6 +513,26 @@ def test_hiq_gives_a_stuck_queue_up_after_its_latency_and_tells_the_doorbell() -
     assert stuck.reg("CP_HQD_ACTIVE") == 0
 
 
+def test_hiqs_of_several_xccs_tell_a_status_together() -> None:
+    """check_preemption_failed_v9_4_3 looks into the MQDs of all XCCs as soon as the one fence is there."""
+    rig = Rig()
+    control = hiq(rig, 2)
+    control.submit(pm4(0xA0, 0xFFF8 | 0x28 << 16 | 1 << 29, 0xFCFCFCFC, 0, 0, 0, 0, 0))
+    mqd(rig, USER, d226=0x1000)
+    mqd(rig, USER + 0x1000, d136=USER_RING >> 8, d226=0x1000)
+    rig.put(RING, *[0xFFFF1000] * 7)  # XCC 0 has nothing to do
+    rig.put(USER_RING, *wait_memory(SIGNAL, 1))
+    control.submit(run_list(rig, process(5, 1), user_queue(0x1200)))
+    rig.gpu.gfx.doorbell(0x1200, 7)
+    rig.run()
+    control.submit(*UNMAP_AND_TELL)
+    rig.run(3.8)
+    assert rig.get(HERE) == 0
+    rig.run(0.5)
+    assert rig.get(HERE) == 9
+    assert [rig.get(MQD + 0x1000 * xcc + 240 * 4) for xcc in range(2)] == [0, 0x1200]
+
+
 def test_hiq_without_a_latency_waits_for_a_stuck_queue() -> None:
     rig = Rig()
     hung_user_queue(rig, unmap_latency=0).submit(*UNMAP_AND_TELL)

@@ -24,7 +24,7 @@ VRAM, GTT = 1 << 0, 1 << 1  # KFD_IOC_ALLOC_MEM_FLAGS_*
 USUAL = 1 << 31 | 1 << 30 | 1 << 29  # writable, executable, public
 COHERENT = 1 << 26
 SDMA, AQL, SDMA_XGMI, SDMA_ENGINE = 1, 2, 3, 4  # KFD_IOC_QUEUE_TYPE_*
-EVENT_SIGNAL = 0
+EVENT_SIGNAL, EVENT_HW_EXCEPTION = 0, 3  # KFD_IOC_EVENT_*
 WAIT_COMPLETE = 0
 FULL_PERCENTAGE, PRIORITY = 100, 7
 WAVES_PER_CU, WAVES_PER_ENGINE, DEBUG_BYTES_PER_WAVE = 40, 512, 32  # kfd_queue.c, get_num_waves
@@ -222,7 +222,13 @@ class Process:
         made = CreateEvent(event_type=EVENT_SIGNAL, auto_reset=1)
         made.event_page_offset = self._events.handle if first else 0
         made.call(self.descriptor)
-        return Event(int(made.event_trigger_data), self._events.va + 8 * int(made.event_slot_index))
+        return Event(int(made.event_id), self._events.va + 8 * int(made.event_slot_index))
+
+    def reset_event(self) -> Event:
+        """An event that the driver sets when it has reset a queue of this process."""
+        made = CreateEvent(event_type=EVENT_HW_EXCEPTION, auto_reset=1)
+        made.call(self.descriptor)
+        return Event(int(made.event_id), 0)
 
     def wait(self, event: Event, limit_s: float) -> bool:
         """True: the event came, which takes an interrupt."""
