@@ -22,6 +22,7 @@ LOAD_LIMIT_S = 400
 PROGRAM_LIMIT_S = 240
 HIQ_LATENCY_S = 4.0  # KFD_UNMAP_LATENCY_MS
 MARK = "gpumend-test"
+TROUBLE = re.compile(r".*(?:timeout|fault|reset|fail|WARNING|BUG|wedged).*", re.IGNORECASE)
 PARTS = ("mi350x", "mi300x")
 ADDRESS = "{part}*{count}?vram=16"  # small, for the guest's memory
 BDFS = [f"0000:{bus:02x}:00.0" for bus in range(1, GPUS + 1)]
@@ -83,7 +84,7 @@ def check_drm_jobs(driven: Driven) -> None:
     assert {(line["node"], line["engine"], line["ring"], line["where"]) for line in lines} == asked
     assert [line for line in lines if not (line["done"] and line["fence"] and line["data"])] == []
     assert len({line["render"] for line in lines}) == GPUS
-    assert "amdgpu" not in said  # no timeout, no fault
+    assert TROUBLE.findall(said) == []
 
 
 def test_drm_jobs_of_every_gpu_leave_their_data_and_fences(driven: Driven) -> None:
@@ -104,7 +105,7 @@ def test_kfd_queues_of_every_gpu_work_with_events_and_come_back_after_each_run_l
         wanted[node, "sdma-xgmi", "copy to the neighbour"] = 3
         wanted |= {(node, queue, "destroy"): 1 for queue in ("aql", *SDMA_QUEUES)}
     assert count == wanted
-    assert "amdgpu" not in said
+    assert TROUBLE.findall(said) == []
 
 
 @pytest.mark.parametrize(("engine", "ring"), [("compute", r"comp_0\.1\.\d\.\d"), ("sdma", r"sdma\d\.\d")])
