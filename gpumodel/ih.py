@@ -35,6 +35,7 @@ MM_CLIENTS = frozenset(
     (0x01, 0x04, 0x08, 0x09, 0x10, 0x12)
 )  # SDMA, VCN and VMC: PASIDs of their VMIDs are in the second table
 FLOOD_SOURCE = 0xFE  # guess: any source; the driver's own one is what gets lost
+NODES_AN_AID = 4
 _RINGS = ("", "_RING1")
 
 
@@ -68,7 +69,7 @@ class Ih:
         if not self._enabled(ring):
             self._drop(f"interrupt {client:#x}/{source} while ring {ring} is off")
             return
-        pasid = pasid or self._pasid(client, vmid)
+        pasid = pasid or self._pasid(client, vmid, node)
         stamp = self._timestamp(ring)
         entry = struct.pack(
             "<8I",
@@ -202,9 +203,14 @@ class Ih:
     def _hub(self, client: int) -> int:
         return int(client in MM_CLIENTS)
 
-    def _pasid(self, client: int, vmid: int) -> int:
-        table = "IH_VMID_LUT_MM" if client in MM_CLIENTS else "IH_VMID_LUT"
-        return self._gpu.registers.get(f"OSSSYS.{table}[{vmid & 0xF}]") & 0xFFFF
+    def set_pasid(self, vmid: int, pasid: int) -> None:
+        """For all clients, as kgd_gfx_v9_4_3_set_pasid_vmid_mapping does; a scheduler does it for its processes."""
+        for table in ("OSSSYS.IH_VMID_LUT", *(_mm_lut(aid) for aid in range(AIDS))):
+            self._gpu.registers.set(f"{table}[{vmid}]", pasid)
+
+    def _pasid(self, client: int, vmid: int, node: int) -> int:
+        table = _mm_lut(node // NODES_AN_AID % AIDS) if client in MM_CLIENTS else "OSSSYS.IH_VMID_LUT"
+        return self._gpu.registers.get(f"{table}[{vmid & 0xF}]") & 0xFFFF
 
     def _drop(self, why: str) -> None:
         self.dropped += 1
@@ -221,6 +227,12 @@ class Ih:
 
 def _name(what: str, ring: int) -> str:
     return f"OSSSYS.IH_RB_{what}{_RINGS[ring]}"
+
+
+def _mm_lut(aid: int) -> str:
+    """guess: each AID has a table of its own, because rings set one of their own AID before a job (register numbers are
+    local; gmc_v9_0_emit_pasid_mapping), and IH_VMID_LUT_INDEX counts 4 for each AID."""
+    return f"OSSSYS[{aid}].IH_VMID_LUT_MM" if aid else "OSSSYS.IH_VMID_LUT_MM"
 
 
 def declare(layout: Layout, chip: Chip) -> None:
@@ -251,6 +263,5 @@ def declare(layout: Layout, chip: Chip) -> None:
         for name, register in (("IH_VMID_LUT", Regs.IH_VMID_0_LUT), ("IH_VMID_LUT_MM", Regs.IH_VMID_0_LUT_MM)):
             place = unit.address(register) + vmid
             layout.add(Entry(f"OSSSYS.{name}[{vmid}]", place, 0, "ih", 0))
-            # Rings of other AIDs set the table of their own (register numbers are local). guess: it is one that only echoes
             for aid in range(1, AIDS):
                 layout.add(Entry(f"OSSSYS[{aid}].{name}[{vmid}]", place + aid * AID_STRIDE, 0, "ih", aid))

@@ -76,6 +76,18 @@ def test_doorbell_of_every_sdma_engine_reaches_it(engine: int) -> None:
     assert bench.gpu.wrongs == []
 
 
+@pytest.mark.parametrize("page", [1, 4, 511])
+def test_doorbell_in_the_page_of_a_process_is_routed_by_its_lower_12_bits(page: int) -> None:
+    """amdgpu_amdkfd.c, amdgpu_amdkfd_device_init: "BIF starts to statically use the lower 12 bits"."""
+    bench = Bench()
+    bench.route_sdma(3)
+    index = page * 1024 + SDMA_0 + 20 * 3
+    bench.transport.write64(2, index * 4, 0x40)
+    bench.transport.write32(2, (index + 20) * 4, 7)
+    assert bench.rung == [("sdma", 3, index, 0x40), ("gfx", index + 20, 7)]
+    assert bench.gpu.wrongs == []
+
+
 def test_doorbells_of_all_engines_together_go_each_its_way() -> None:
     bench = Bench()
     for engine in range(16):
