@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from base.errors import Exit, GpumendError, UsageError
-from commands.common import common_options, emit, gpu_head, settings_of
+from commands.common import Group, common_options, emit, gpu_head, settings_of
 from render.reports import error_body, error_lines
 from render.text import Printer, Table
 
 MOST_SHOWN = 400
 
 
-@click.group("regs", short_help="Registers by name: read, decode, search.")
+@click.group("regs", cls=Group, short_help="Registers by name: read, decode, search.")
 def regs_group() -> None:
     """AMD's registers by name, every field decoded; from the headers of the Linux kernel."""
 
