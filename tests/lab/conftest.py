@@ -13,6 +13,8 @@ from lab.guest import Guest
 from lab.parts import Parts
 
 LOGS = Path(__file__).resolve().parents[2] / ".cache/lab/logs"
+INSIDE = "/gpumend/tests/lab/inside"  # programs that run in the guest
+FIRST_GPU = "0000:01:00.0"  # behind the first root port; the second is 0000:02:00.0, and so on
 
 
 @pytest.fixture(scope="session")

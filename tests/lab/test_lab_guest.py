@@ -15,7 +15,6 @@ from lab.guest import Guest, GuestEnded
 from lab.parts import Parts
 
 ROOT = Path(__file__).resolve().parents[2]
-GPU = "0000:01:00.0"  # behind the first root port
 RUN_MOST_S = 60  # the bound for a hive with a warm cache
 
 
@@ -88,34 +87,6 @@ def test_guest_that_panics_is_told_with_the_kernels_reason(lab_parts: Parts) -> 
     ):
         booted.shell("echo c > /proc/sysrq-trigger", limit_s=100)
     assert time.monotonic() - begin < 90
-
-
-# --- with one
-
-
-def test_pci_bus_of_the_guest_shows_the_gpu(one_mi350x: Guest) -> None:
-    assert f"{GPU} 1200: 1002:75a0" in one_mi350x.run(["lspci", "-D", "-n"]).text
-
-
-def test_list_in_the_guest_finds_the_gpu(one_mi350x: Guest) -> None:
-    done = one_mi350x.run(["gpumend", "list", "--json"])
-    assert done.exit_code == 0
-    (gpu,) = json.loads(done.text)["gpus"]
-    assert (gpu["bdf"], gpu["part"], gpu["arch"]) == (GPU, "MI350X", "gfx950")
-
-
-def test_probe_in_the_guest_finds_the_gpu_healthy(one_mi350x: Guest) -> None:
-    done = one_mi350x.run(["gpumend", "probe", "--json"])
-    (gpu,) = json.loads(done.text)["gpus"]
-    assert (gpu["health"], gpu["action"]) == ("healthy", "none"), gpu["findings"]
-    assert done.exit_code == 0
-
-
-def test_probe_in_the_guest_leaves_the_gpu_as_it_was(one_mi350x: Guest) -> None:
-    config = f"/sys/bus/pci/devices/{GPU}/config"
-    before = one_mi350x.run(["od", "-A", "x", "-t", "x1", config]).stdout
-    assert one_mi350x.run(["gpumend", "probe"]).exit_code == 0
-    assert one_mi350x.run(["od", "-A", "x", "-t", "x1", config]).stdout == before
 
 
 # --- the command line, from the outside
