@@ -315,6 +315,11 @@ class SysfsTransport:
     def holder(self) -> LockHolder | None:
         return self._lock.holder()
 
+    def acquire(self) -> None:
+        """Whoever drives it comes here first. Raises Refused (an IOMMU translates) and NotPermitted when there will be no
+        memory that it can reach."""
+        hostmemory.check_ready(f"opening {self.name} to drive it", self.path, self._proc, self.name)
+
     def alloc_dma(self, size: int) -> DmaBuffer:
         """Locked memory of this process; needs CAP_SYS_ADMIN and no translating IOMMU (pcibus/hostmemory.py)."""
         if not self.path.exists():

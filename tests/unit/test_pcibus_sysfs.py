@@ -16,7 +16,7 @@ import pytest
 
 import pcibus.sysfs
 from base.child import ChildTimeout, run_many_in_children
-from base.errors import DeviceLost, InvalidData, NotPermitted, Unavailable, UsageError
+from base.errors import DeviceLost, InvalidData, NotPermitted, Refused, Unavailable, UsageError
 from pcibus.config import decode, finding_of, is_lost
 from pcibus.sysfs import (
     Asleep,
@@ -505,12 +505,17 @@ def test_sysfs_declares_dma_only_where_memory_can_be_had(fake: FakeSys, tmp_path
     (tmp_path / "self").mkdir()
     (tmp_path / "self/status").write_text("CapEff:\t0000000000000000\n")
     assert Can.DMA not in SysfsTransport(BDF, root=fake.root, proc=tmp_path).can
-    with pytest.raises(NotPermitted, match="CAP_SYS_ADMIN"):
-        SysfsTransport(BDF, root=fake.root, proc=tmp_path).alloc_dma(4096)
+    for without in (lambda made: made.alloc_dma(4096), SysfsTransport.acquire):
+        with pytest.raises(NotPermitted, match="CAP_SYS_ADMIN"):
+            without(SysfsTransport(BDF, root=fake.root, proc=tmp_path))
     (tmp_path / "self/status").write_text("CapEff:\t000001ffffffffff\n")
     assert Can.DMA in SysfsTransport(BDF, root=fake.root, proc=tmp_path).can
+    SysfsTransport(BDF, root=fake.root, proc=tmp_path).acquire()
     (device.path / "iommu_group").mkdir()
-    assert Can.DMA not in SysfsTransport(BDF, root=fake.root, proc=tmp_path).can
+    made = SysfsTransport(BDF, root=fake.root, proc=tmp_path)
+    assert Can.DMA not in made.can
+    with pytest.raises(Refused, match="IOMMU group"):
+        made.acquire()
 
 
 def test_sysfs_memory_decoding_off_is_read_not_repaired(fake: FakeSys) -> None:
