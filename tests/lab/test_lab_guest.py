@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -107,3 +111,34 @@ def test_lab_run_with_a_sick_hive_gives_the_verdict_from_inside_in_time(lab_part
     assert [finding["code"] for finding in gpus[2]["findings"]] == ["amd.discovery.signature"]
     assert done.returncode == 1
     assert spent_s < RUN_MOST_S
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_lab_run_that_is_interrupted_leaves_nothing_behind(lab_parts: Parts, how: signal.Signals) -> None:
+    command = [sys.executable, "-m", "gpumend", "lab", "run", "--gpus", "mi350x", "--"]
+    with tempfile.TemporaryDirectory(prefix="lab") as folder:
+        running = subprocess.Popen(
+            [*command, "sh", "-c", "echo up; sleep 600"],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": folder},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert running.stdout is not None
+        assert running.stdout.readline() == "up\n"
+        assert len(processes_with(folder)) >= 3, "QEMU, the models, and what limits them"
+        running.send_signal(how)
+        _, errors = running.communicate(timeout=60)
+        assert running.returncode == 130, errors
+        assert processes_with(folder) == []
+        assert list(Path(folder).iterdir()) == []
+
+
+def processes_with(text: str) -> list[str]:
+    """Command lines in which a text stands."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in found if text in line]
