@@ -138,6 +138,15 @@ def test_lost_gpu_comes_back_by_bus_reset_and_rescan(hive: Guest) -> None:
     assert (gpu["health"], gpu["action"]) == ("healthy", "none"), gpu["findings"]
 
 
+def test_gpu_that_is_removed_under_its_driver_is_told_as_lost_and_starts_again(hive: Guest) -> None:
+    """Linux leaves the maps of a removed function in place; they are not used any more."""
+    done = hive.run(["python3", f"{INSIDE}/removed.py", BDFS[6]])
+    assert done.json_lines() == [{"error": "DeviceLost", "seen": "removed"}], done.stderr.decode()
+    hive.shell(f"echo 1 > {SYS}/rescan")
+    done = hive.run(["python3", f"{INSIDE}/copies.py", BDFS[6], "65536"])
+    assert done.json_lines() == [{"same_in_vram": True, "same_in_host": True}], done.stderr.decode()
+
+
 def test_eight_gpus_boot_and_pass_the_selftest(hive: Guest) -> None:
     done = hive.run(["gpumend", "selftest", *SHORT, "--json"])
     gpus = json.loads(done.text)["gpus"]

@@ -28,7 +28,7 @@ from pcibus.sysfs import (
     scan,
 )
 from pcibus.transport import Bar, Can, FunctionInfo, Transport
-from tests.fakesys import IO_PORTS, MEM64_PREFETCH, FakeBar, FakeSys, config_space
+from tests.fakesys import IO_PORTS, MEM64_PREFETCH, FakeBar, FakeSys, config_space, words
 
 BDF = "0000:c1:00.0"
 PORT = "0000:c0:01.0"
@@ -594,3 +594,19 @@ def test_sysfs_scan_on_this_machine_agrees_with_config_space() -> None:
         if not info.sriov_vf and isinstance(answer, int) and answer != 0xFFFFFFFF:
             assert answer == info.vendor | info.device << 16
         assert made.info().bdf == info.bdf
+
+
+def test_sysfs_mapping_of_a_function_that_was_removed_is_not_used(
+    fake: FakeSys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux leaves it in place, and may give its addresses to another function."""
+    device = fake.add_device(BDF, bars={5: FakeBar(0x1000, 4096, content=words(7))})
+    made = transport(fake)
+    assert made.read32(5, 0) == 7
+    device.path.rename(fake.root / "removed")
+    monkeypatch.setattr(pcibus.sysfs, "_POWER_CHECK_S", 0.0)
+    made._awake_until = 0.0
+    for access in (lambda: made.read32(5, 0), lambda: made.write32(5, 0, 1), lambda: made.config_read(0, 4)):
+        with pytest.raises(DeviceLost, match="it went away"):
+            access()
+    made.close()
