@@ -153,8 +153,8 @@ def test_eight_gpus_boot_and_pass_the_selftest(hive: Guest) -> None:
     told = [(gpu["bdf"], gpu["status"], gpu["error"]) for gpu in gpus]
     assert told == [(bdf, "ok", None) for bdf in BDFS]
     for gpu in gpus:
-        checks = {check["name"]: check["status"] for check in gpu["checks"]}
-        assert {checks[name] for name in ("boot", "sdma", "compute", "interrupts", "peers", "close")} == {"ok"}
+        assert {check["status"] for check in gpu["checks"] if check["name"] != "memory"} == {"ok"}
+        assert {"boot", "sdma", "compute", "interrupts", "peers", "close"} <= {check["name"] for check in gpu["checks"]}
     assert done.exit_code == 0
 
 
