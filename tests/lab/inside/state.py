@@ -4,7 +4,7 @@
     python3 state.py BDF plant    # marks into all that a reset may destroy, then the same
 
 Nothing of gpumend: what it tells is what Linux and the device say. Registers: research/amdgpu-on-model.md (byte offsets in
-BAR5). It switches memory decoding on, as a driver would, and leaves it on."""
+BAR5). It switches memory decoding on, as a driver would, and leaves it on; and it waits for the boot firmware."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import mmap
 import os
 import struct
 import sys
+import time
 
 MEMORY_SIZE = 0x378C  # RCC_CONFIG_MEMSIZE, MiB
 SOS = 0x58244  # C2PMSG_81: not 0 while sOS runs
@@ -24,6 +25,7 @@ VRAM_MARK = 64 << 20
 PAGE = 4096
 TABLE_FROM_END = 64 << 10
 COMMAND, MEMORY = 4, 2
+BOOT_MOST_S = 20.0
 
 
 class Bar:
@@ -59,12 +61,25 @@ def switch_on(folder: str) -> None:
         os.close(handle)
 
 
+def is_up(registers: Bar) -> bool:
+    """Whether the boot firmware is ready, at once or within its time; all ones is no answer."""
+    end = time.monotonic() + BOOT_MOST_S
+    while True:
+        value = registers.word(BOOTLOADER)
+        if value >> 31 and value != 0xFFFFFFFF:
+            return True
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+
+
 def tell(bdf: str, plant: bool) -> dict[str, object]:
     folder = f"/sys/bus/pci/devices/{bdf}"
     told: dict[str, object] = {"command_found": config_word(folder, COMMAND) & 0xFFFF}
     switch_on(folder)
     told["bars"] = [config_word(folder, place) for place in (0x10, 0x14, 0x18, 0x1C, 0x24)]
     registers, vram = Bar(folder, 5), Bar(folder, 0)
+    told["bootloader_ready"] = is_up(registers)
     end = registers.word(MEMORY_SIZE) << 20
     told["memory_bytes"] = end
     if plant:
@@ -75,7 +90,6 @@ def tell(bdf: str, plant: bool) -> dict[str, object]:
     told["vram"] = vram.word(VRAM_MARK) == MARK
     told["discovery"] = f"{vram.word(end - TABLE_FROM_END):#010x}"
     told["sos"] = registers.word(SOS) != 0
-    told["bootloader_ready"] = bool(registers.word(BOOTLOADER) >> 31)
     told["smu"] = registers.word(SMU)
     return told
 
