@@ -37,6 +37,19 @@ class _FilePath(click.Path):
 FILE = _FilePath()
 
 
+class NoCommand(click.UsageError):
+    """A group was called without a command; the message is its help text."""
+
+
+class Group(click.Group):
+    """A group that is wrong use without a command, whatever the version of click: 8.1 ends with the help text and 0."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            raise NoCommand(ctx.get_help(), ctx)
+        return super().parse_args(ctx, args)
+
+
 @dataclass(slots=True)
 class Settings:
     """The options given so far, before the command's name or after it."""

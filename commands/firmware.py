@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from base.errors import Exit
-from commands.common import FILE, common_options, emit, settings_of
+from commands.common import FILE, Group, common_options, emit, settings_of
 from render.reports import print_findings
 from render.text import Printer, Table, style_of
 
 
-@click.group("firmware", short_help="Firmware files: show, verify, which a GPU needs.")
+@click.group("firmware", cls=Group, short_help="Firmware files: show, verify, which a GPU needs.")
 def firmware_group() -> None:
     """AMD's firmware files: what is in them, whether they are whole, which a GPU needs. Nothing is loaded anywhere."""
 

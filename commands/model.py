@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from base.errors import GpumendError, UsageError
-from commands.common import Settings, common_options, emit, settings_of
+from commands.common import Group, Settings, common_options, emit, settings_of
 from gpumend import list_gpus
 from render.text import Printer, Table
 
@@ -17,7 +17,7 @@ DEFAULT_REMOTE = "127.0.0.1:6667"
 DEMO = "model:mi350x*8?fault=discovery-clobbered@2,bootloader-silent@5"
 
 
-@click.group("model", short_help="Software GPUs to try things on, with faults.")
+@click.group("model", cls=Group, short_help="Software GPUs to try things on, with faults.")
 def model_group() -> None:
     """Software GPUs with faults: everything gpumend does can be tried on them."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from base.errors import Exit, InvalidData, Refused, Undecided, UsageError
-from commands.common import FILE, Settings, common_options, emit, ends_in_order, gpu_head, settings_of
+from commands.common import FILE, Group, Settings, common_options, emit, ends_in_order, gpu_head, settings_of
 from render.text import Printer, Table, clean
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _LIMIT = click.option(
 _STATES = {"different": "error", "values": "warning", "order": "warning", "only-a": "warning", "only-b": "warning"}
 
 
-@click.group("trace", short_help="Register accesses of a driver: record, show, diff.")
+@click.group("trace", cls=Group, short_help="Register accesses of a driver: record, show, diff.")
 def trace_group() -> None:
     """What a driver did to a GPU's registers, by name: record our own, show one, compare two.
 
