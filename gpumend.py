@@ -378,8 +378,9 @@ def write_bundle(
     """Collect what a vendor asks for about these GPUs (none: about this machine), write it, read it again.
 
     `output`: a file (.tar.zst, .tar.gz), a folder that is not there yet, or None for one of its own below the user's state
-    folder. `problem`, `incidence`: what only the reporter knows. An archive is collected in a folder there, so that a machine
-    that dies leaves what it had; the folder goes when the archive is whole. Changes nothing on any GPU. Raises Refused (`output` is there), NotPermitted, Unavailable."""
+    folder. `problem`, `incidence`: what only the reporter knows. An archive is collected in a folder there, so that a
+    machine that dies leaves what it had; the folder goes when the archive is whole. Changes nothing on any GPU.
+    Raises Refused (`output` is there), NotPermitted, Unavailable."""
     import shutil
 
     from evidence import Problem, check, collect, default_folder, pack

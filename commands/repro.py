@@ -126,6 +126,8 @@ def _print_written(printer: Printer, written: Written) -> None:
     told = written.bundle.manifest["redaction"]
     rows = [f"{row['distinct']} {row['kind']} ({row['replaced']} places)" for row in told["redacted"]]
     printer.line(f"  redacted {', '.join(rows) or 'nothing'}" if told["on"] else "  redacted nothing: --no-redact")
+    if told["on"] and not told["complete"]:
+        printer.line("  some names of this machine could not be learned: look through the bundle before you send it")
     for row in written.bundle.unread[:_SHOWN]:
         printer.labelled("left out", f"{row.what}: {row.why}", "  ")
     if len(written.bundle.unread) > _SHOWN:

@@ -36,17 +36,18 @@ from evidence.running import run
 from evidence.writer import Writer, lines
 from probe.run import LIMIT_S, Target, probe_all
 
-# A reset must not wait long, and what it is about to destroy is in the GPU, not in the logs on disk.
+# A reset must not wait long, and what it is about to destroy is in the GPU: so that comes first.
 QUICK = Limits(
-    budget_s=4.0,
-    fast_s=1.0,
-    hardware_s=1.5,
-    driver_s=1.0,
-    logs_s=1.0,
-    log_bytes=16 << 20,
-    coredump_bytes=16 << 20,
+    budget_s=5.0,
+    fast_s=0.7,
+    hardware_s=1.2,
+    driver_s=0.8,
+    logs_s=0.9,
+    log_bytes=4 << 20,
+    coredump_bytes=4 << 20,
     coredumps=2,
 )
+_NAMES = ("identity", "serial")  # collectors of what is to be taken out
 _MODELS = "the GPUs are models, or elsewhere: this machine's logs say nothing of them"
 
 __all__ = ["Bundle", "Limits", "Places", "Problem", "Subject", "before_reset", "collect", "default_folder"]
@@ -170,6 +171,8 @@ def _write(
 ) -> Bundle:
     start = time.monotonic()
     redactor = Redactor(job.redact)
+    for kind, name in host.own_names():
+        redactor.learn(kind, name)
     head = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": job.quick,
@@ -195,6 +198,8 @@ def _keep(group: Sequence[Collected], writer: Writer, job: _Job) -> None:
     for done in group:
         for kind, value in done.secrets:
             writer.redactor.learn(kind, value)
+        if done.collector.name in _NAMES and done.status not in ("ok", "partial"):
+            writer.redactor.complete = False
     for done in group:
         writer.take(done)
         for item in done.items.values():
@@ -204,17 +209,21 @@ def _keep(group: Sequence[Collected], writer: Writer, job: _Job) -> None:
 
 
 def _groups(job: _Job, reports: Sequence[ProbeReport] | None, deadline: float) -> Iterator[tuple[str, list[Collected]]]:
-    """(what was asked, what came), in the order of the module's text; in the quick form the machine's logs come last."""
+    """(what was asked, what came), in the order of the module's text."""
     secrets = [host.secrets(job.places, job.limits)]
     secrets += [_serial_of(subject, job.places, job.limits) for subject in job.subjects]
+    if job.quick:  # what holds them must not cost the GPUs their turn
+        secrets = [replace(one, resumes=0) for one in secrets]
     yield from _run("names to take out", secrets, job, deadline)
     if not job.quick:
         yield from _machine(job, deadline)
-    yield "the probe", [_probe(job, reports)]
+    probed = _probe(job, reports)
+    deadline += probed.seconds  # it has a limit of its own
+    yield "the probe", [probed]
     yield from _run("the GPUs", _of_the_gpus(job), job, deadline)
-    yield from _run("the driver", _of_the_driver(job), job, deadline)
     if job.quick:
         yield from _machine(job, deadline)
+    yield from _run("the driver", _of_the_driver(job), job, deadline)
 
 
 def _run(

@@ -68,6 +68,13 @@ def collectors(places: Places, limits: Limits, *, quick: bool) -> list[Collector
 # ---------------------------------------------------------------- secrets
 
 
+def own_names() -> Iterable[tuple[str, str]]:
+    """What is known without reading a file: the kernel's word on the host's name, and who runs this."""
+    yield "host", os.uname().nodename
+    for name in ("SUDO_USER", "USER", "LOGNAME"):
+        yield "user", os.environ.get(name, "")
+
+
 def _secrets(places: Places, out: Out) -> None:
     for root, name, kind in (
         (places.proc, "sys/kernel/hostname", "host"),
@@ -93,10 +100,7 @@ def _secrets(places: Places, out: Out) -> None:
 
 
 def _users(places: Places) -> Iterable[str]:
-    """People, not services; and who runs this, whoever that is."""
-    for name in ("SUDO_USER", "USER", "LOGNAME"):
-        if os.environ.get(name):
-            yield os.environ[name]
+    """People, not services."""
     rows = [line.split(":") for line in _text(places.etc, "passwd", 1 << 20).splitlines()[:_MAX_USERS]]
     for row in rows:
         if len(row) >= 6 and row[2].isdecimal() and int(row[2]) >= _FIRST_USER and int(row[2]) != _NOBODY:

@@ -47,6 +47,7 @@ class Redactor:
     """One bundle's pseudonyms. `on` False: everything passes as it is, and nothing is counted."""
 
     on: bool = True
+    complete: bool = True  # False: some names of this machine could not be learned
     counts: Counter[str] = field(default_factory=Counter)
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
     _known: dict[str, tuple[str, str]] = field(default_factory=dict)  # spelling: (kind, key)
@@ -125,7 +126,7 @@ class Redactor:
         """For the manifest: how many of each kind, and how often they were replaced."""
         kinds = Counter(kind for kind, _ in self._names)
         rows = [{"kind": kind, "distinct": kinds[kind], "replaced": self.counts[kind]} for kind in KINDS if kinds[kind]]
-        return {"on": self.on, "redacted": rows}
+        return {"on": self.on, "complete": self.on and self.complete, "redacted": rows}
 
     # ---------------------------------------------------------------- inside
 

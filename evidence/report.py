@@ -161,5 +161,8 @@ def _redactions(manifest: Mapping[str, Any]) -> list[str]:
     summary = manifest.get("redaction", {})
     if not summary.get("on"):
         return ["#### Redaction", "", "Off: names, serial numbers and addresses of this machine are in here.", ""]
+    if not summary.get("complete"):
+        doubt = "Some names of this machine could not be learned in time: look through this bundle before you send it."
+        return ["#### Redaction", "", doubt, ""]
     kinds = ", ".join(told(row) for row in summary.get("redacted", ())) or "nothing was found to take out"
     return ["#### Redaction", "", f"Replaced by pseudonyms that stay the same throughout: {kinds}.", ""]

@@ -102,7 +102,7 @@ def test_collect_without_redaction_keeps_everything(there: Machine, tmp_path: Pa
     bundle = collect(there, tmp_path / "out", redact=False)
     everything = b"".join(raw_bytes(bundle.folder).values())
     assert all(secret.encode() in everything for secret in SECRETS[:6])
-    assert bundle.manifest["redaction"] == {"on": False, "redacted": []}
+    assert bundle.manifest["redaction"] == {"on": False, "complete": False, "redacted": []}
     assert "gpu0/pm_metrics.bin" in bundle.files
 
 
@@ -181,6 +181,8 @@ def test_collect_out_of_time_says_what_was_not_asked(there: Machine, tmp_path: P
     assert {row["status"] for row in bundle.manifest["collectors"] if row["name"] != "probe"} == {"skipped"}
     assert "no time was left" in why(bundle, "kernel-log")
     assert "report.md" in bundle.files
+    assert bundle.manifest["redaction"]["complete"] is False
+    assert b"look through this bundle" in raw_bytes(bundle.folder)["report.md"]
 
 
 def test_collect_with_nothing_but_a_kernel_log(there: Machine, tmp_path: Path) -> None:
@@ -262,6 +264,23 @@ def test_before_reset_has_what_a_reset_destroys(there: Machine, tmp_path: Path) 
     assert evidence.check(bundle.folder).ok
 
 
+def test_before_reset_with_a_driver_that_never_answers_has_the_gpu_and_the_log(
+    there: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The GPU itself is asked before what may hold everything up, and so is the kernel's log."""
+    monkeypatch.setattr(evidence.safe.Folder, "read", lambda *_: time.sleep(3600))
+    limits = Limits(budget_s=100, fast_s=5, hardware_s=20, driver_s=1, logs_s=5)
+    bundle = evidence.before_reset(
+        [there.subject], action="mode1", reports=[REPORT], folder=tmp_path / "out", places=there.places, limits=limits
+    )
+    states = {row["name"]: row["status"] for row in bundle.manifest["collectors"]}
+    assert states["pci"] == states["kernel-log"] == states["probe"] == "ok"
+    assert states["identity"] == states["serial"] == states["sysfs"] == "timed-out"
+    assert bundle.manifest["redaction"]["complete"] is False
+    names = [row["name"] for row in bundle.manifest["collectors"]]
+    assert names.index("hardware") < names.index("kernel-log") < names.index("sysfs")
+
+
 def test_before_reset_has_synced_every_file_and_folder_before_it_returns(
     there: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,7 +326,7 @@ def read(self, name, limit_bytes):
         __import__("time").sleep(3600)
     return real(self, name, limit_bytes)
 evidence.safe.Folder.read = read
-limits = Limits(budget_s=600, fast_s=60, hardware_s=60, driver_s=600, logs_s=60)
+limits = Limits(budget_s=600, fast_s=60, hardware_s=60, driver_s=30, logs_s=60)
 evidence.collect([there.subject], Path(sys.argv[1]) / "out", places=there.places, limits=limits, reports=[])
 """
 

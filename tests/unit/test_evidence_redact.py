@@ -116,7 +116,7 @@ def test_redact_off_changes_and_counts_nothing() -> None:
     made = Redactor(on=False)
     made.learn("host", "turing7")
     assert made.data(b"turing7 192.0.2.1", binary=False) == b"turing7 192.0.2.1"
-    assert made.summary() == {"on": False, "redacted": []}
+    assert made.summary() == {"on": False, "complete": False, "redacted": []}
 
 
 def test_redact_twice_changes_nothing_more() -> None:
