@@ -25,6 +25,7 @@ COMMANDS = {
     "regs": ("commands.regs", "regs_group"),
     "trace": ("commands.trace", "trace_group"),
     "selftest": ("commands.selftest", "selftest_command"),
+    "repro": ("commands.repro", "repro_group"),
     "model": ("commands.model", "model_group"),
     "lab": ("commands.lab", "lab_group"),
     "bind": ("commands.binding", "bind_command"),
