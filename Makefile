@@ -3,15 +3,16 @@ PYTHON ?= python3
 SEED   ?= 0
 VENV   := .venv
 BIN    := $(VENV)/bin
-CODE   := base pcibus registers firmware gpumodel amdriver probe render lab commands tools bench tests examples gpumend.py cli.py
+CODE   := base pcibus registers firmware gpumodel amdriver probe evidence render lab commands tools bench tests examples gpumend.py cli.py
 
-.PHONY: demo test test-lab test-peer lab lint pytest fuzz fuzz-short bench firmware source regs regs-check picture clean help
+.PHONY: demo test test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware source regs regs-check picture clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      a modelled hive with two sick GPUs, looked at"
 	@echo "make test      ruff, mypy, 20 s of fuzzing, pytest (fast tests)"
 	@echo "make test-lab  a stock Debian kernel in QEMU with our models on its PCI bus"
+	@echo "make test-lab-long  the same for what takes minutes in an emulated machine"
 	@echo "make test-peer unmodified tinygrad, installed into .venv, on served models"
 	@echo "make lab       fetch and build what test-lab and gpumend lab run need into .cache/lab"
 	@echo "make fuzz      200,000 mutations of every parser (SEED=n for others)"
@@ -39,7 +40,10 @@ lab: $(VENV)/.demo
 	$(BIN)/gpumend lab build
 
 test-lab: $(VENV)/.test
-	$(BIN)/pytest -ra tests/lab
+	$(BIN)/pytest -ra -m 'not long' --durations=10 tests/lab
+
+test-lab-long: $(VENV)/.test
+	$(BIN)/pytest -ra -m long --durations=10 tests/lab
 
 test-peer: $(VENV)/.bench firmware
 	$(BIN)/pytest -ra tests/peer

@@ -48,17 +48,41 @@ def _print_version() -> int:
 
 def _unraisable(lost: UnraisableHookArgs) -> None:
     """An interrupt that hit a destructor or a weak reference's callback (imports have many) would be printed and lost."""
-    if lost.exc_type is KeyboardInterrupt:
-        _thread.start_new_thread(_interrupt_again, (_thread.get_ident(),))
-    else:
+    if lost.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(lost)
+        return
+    while True:
+        try:
+            _let_it_come_again()
+            return
+        except KeyboardInterrupt:  # on a busy machine it comes again before this is over, and is lost again
+            continue
 
 
-def _interrupt_again(main_thread: int) -> None:
+def _let_it_come_again() -> None:
     import signal
 
-    time.sleep(0.001)  # by then the callback is over
-    signal.pthread_kill(main_thread, signal.SIGINT)  # a signal, since it must also end a sleep
+    before = signal.getsignal(signal.SIGINT)
+    arrived: list[int] = []
+
+    def handler(number: int, _: object) -> None:
+        arrived.append(number)
+        signal.signal(number, before)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handler)
+    _thread.start_new_thread(_interrupt_again, (_thread.get_ident(), arrived))
+
+
+def _interrupt_again(main_thread: int, arrived: list[int]) -> None:
+    import signal
+
+    pause_s = 0.001  # by then the callback is over
+    while not arrived:
+        time.sleep(pause_s)
+        if not arrived:
+            signal.pthread_kill(main_thread, signal.SIGINT)  # a signal, since it must also end a sleep
+        pause_s = 0.1  # one that came just before a sleep began does not end it: once more
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ Addresses and selection: DESIGN section 4 and README. `python -m gpumend` is the
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
     from amdriver.trace_compare import TraceRow as TraceRow
     from amdriver.trace_compare import TraceSeen as TraceSeen
     from amdriver.trace_events import DecodedTrace as DecodedTrace
+    from evidence import Bundle as Bundle
+    from evidence import Checked as Checked
+    from evidence import Places
     from firmware.model import FirmwareFile
     from firmware.verify import VerifyReport
     from gpumodel.remote_pci import RemoteServer
@@ -66,7 +70,7 @@ LOOK_LIMIT_S = 5.0  # for one look at one GPU, in a child that is killed then
 
 ADDRESS_HELP = (
     "0000:c1:00.0, vfio:0000:c1:00.0[?resets=allowed], replay:FILE, remote:HOST:PORT[#INDEX] or "
-    "model:PART[*N][?state=cold|used&fault=NAME[:ARG][@GPU],...]"
+    "model:PART[*N][?state=cold|used&vram=GIB&fault=NAME[:ARG][@GPU],...]"
 )
 MODEL_LINE = "gpumend --on 'model:mi350x*8' list"
 _BDF = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-1][0-9a-f])\.([0-7])\Z", re.IGNORECASE)
@@ -193,6 +197,8 @@ def _replays(address: str, file: str, clock: Clock | None) -> list[Gpu]:
     from amdriver.parts import part_of
     from pcibus.replay import Replay
 
+    if not file:
+        raise UsageError(f"reading the address {address!r}", expected="replay:FILE", seen="no file")
     transport = Replay(Path(file))
     info = transport.info()
     part = part_of(info.vendor, info.device)
@@ -326,6 +332,125 @@ def _bus_state(gpu: Gpu) -> tuple[str, str | None]:
     from pcibus.config import is_lost, serial_number
 
     return ("lost", None) if is_lost(gpu.transport) else ("ok", uuid_of(serial_number(gpu.transport)))
+
+
+def list_there(on: Sequence[str] = (), gpus: Sequence[str] = ()) -> tuple[list[Gpu], list[Unavailable]]:
+    """The GPUs that are there, and an error for each address of this machine's bus at which there is none.
+
+    For a bundle, which says most about a GPU that has gone: what other commands take for the end is told beside the rest.
+    Raises what `list_gpus` raises for other addresses and selections."""
+    found: list[Gpu] = []
+    missing: list[Unavailable] = []
+    for address in list(on) or os.environ.get("GPUMEND_ON", "").split() or [""]:
+        place = address.removeprefix("vfio:").partition("?")[0]
+        try:
+            # By hand, because list_gpus would take an empty list for the whole bus, and one missing GPU for the end.
+            found += _at(address, None, SYS_ROOT) if address else _on_this_bus(SYS_ROOT)
+        except Unavailable as error:
+            if address and normal_bdf(place) is None:
+                raise
+            missing.append(error)
+    for index, gpu in enumerate(found):
+        gpu.index = index
+    return select(found, gpus) if found else [], missing
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A bundle that was written and checked. `path`: archive or folder; `checked`: what reading it again found."""
+
+    path: Path
+    bundle: Bundle
+    checked: Checked
+
+    @property
+    def ok(self) -> bool:
+        return self.checked.ok
+
+
+def write_bundle(
+    found: Sequence[Gpu],
+    output: Path | None = None,
+    *,
+    redact: bool = True,
+    ras_counts: bool = False,
+    problem: str = "",
+    incidence: str = "",
+    settings: dict[str, Any] | None = None,
+    firmware: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Written:
+    """Collect what a vendor asks for about these GPUs (none: about this machine), write it, read it again.
+
+    `output`: a file (.tar.zst, .tar.gz), a folder that is not there yet, or None for one of its own below the user's state
+    folder. `problem`, `incidence`: what only the reporter knows. An archive is collected in a folder there, so that a
+    machine that dies leaves what it had; the folder goes when the archive is whole. Changes nothing on any GPU.
+    Raises Refused (`output` is there), NotPermitted, Unavailable."""
+    import shutil
+
+    from evidence import Problem, check, collect, default_folder, pack
+    from evidence.archive import require_packer, suffix_of
+    from firmware.store import search_dirs
+
+    packs = output is not None and bool(suffix_of(output))
+    if packs and output is not None:
+        require_packer(output)  # before minutes of collecting
+        _require_free(output)
+    folder = default_folder() if packs or output is None else output
+    if progress is not None:
+        progress(f"into {folder}")
+    bundle = collect(
+        found,
+        folder,
+        redact=redact,
+        ras_counts=ras_counts,
+        problem=Problem(problem, incidence=incidence),
+        settings=settings,
+        firmware_dirs=search_dirs(firmware),
+        places=_places(),
+        progress=progress,
+    )
+    if not packs or output is None:
+        return Written(folder, bundle, check(folder))
+    pack(folder, output, bundle.files)
+    checked = check(output)
+    if checked.ok:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Written(output, bundle, checked)
+
+
+def _places() -> Places:
+    """Where this machine's files are; a test's machine has neither journal nor settings of ours."""
+    from evidence import Places
+
+    if Path("/sys") == SYS_ROOT:
+        return Places()
+    above = SYS_ROOT.parent
+    return Places(SYS_ROOT, PROC_ROOT, above / "dev", above / "etc", above / "opt", None)
+
+
+def _require_free(output: Path) -> None:
+    """Raise now what writing `output` would raise in the end, as far as that shows."""
+    from evidence.writer import cannot_write
+
+    number = None
+    if os.path.lexists(output):
+        number = errno.EEXIST
+    elif not output.parent.is_dir():
+        number = errno.ENOENT
+    elif not os.access(output.parent, os.W_OK | os.X_OK):
+        number = errno.EACCES
+    if number is not None:
+        raise cannot_write(OSError(number, os.strerror(number)), output)
+
+
+def check_bundle(path: Path) -> Checked:
+    """Read a bundle's folder or archive, from whomever, and say whether it is whole; nothing is unpacked to disk.
+
+    Raises Unavailable, NotPermitted or UsageError when it cannot be read at all."""
+    from evidence import check
+
+    return check(path)
 
 
 def firmware_file(path: Path) -> FirmwareFile:
@@ -520,23 +645,9 @@ def _discovery(gpu: Gpu, outcome: Outcome[tuple[Located, bool]]) -> Discovery:
 
 def _locate(gpu: Gpu) -> tuple[Located, bool]:
     """The table's bytes, and whether they are only the bound driver's copy."""
-    from amdriver.access import Access
-    from amdriver.discovery_locate import Located, from_debugfs, locate
-    from pcibus.config import why_all_ones
+    from amdriver.discovery_locate import look_up
 
-    doubts = tuple(why_all_ones(gpu.transport))
-    if doubts:  # MMIO would read all ones, or must not be touched: nothing that it says could be believed
-        return Located(b"", None, "", doubts), False
-    debugfs = SYS_ROOT / "kernel/debug/dri"
-    try:
-        located = locate(Access(look(gpu)), gpu.clock, part=gpu.part)
-    except GpumendError:  # with a driver bound the kernel usually refuses to map its BARs
-        copy = from_debugfs(gpu.bdf, debugfs) if gpu.info.driver == "amdgpu" else None
-        if copy is None:
-            raise
-        return copy, True
-    copy = from_debugfs(gpu.bdf, debugfs) if gpu.info.driver == "amdgpu" and not located.blob else None
-    return (copy, True) if copy else (located, False)
+    return look_up(look(gpu), gpu.clock, part=gpu.part, debugfs=SYS_ROOT / "kernel/debug/dri")
 
 
 def gpu_name(gpu: Gpu) -> str:

@@ -266,7 +266,12 @@ class Device:
         if not self._writing or isinstance(error, DeviceLost):
             return
         silent = isinstance(error, SmuSilent | SmuHung) or (step == "psp-bootloader" and isinstance(error, WaitTimeout))
-        action = Action.BUS_RESET if silent else self._whole_reset()
+        action = self._whole_reset()
+        if action is Action.RESTORE_CONFIG:
+            error.seen = f"{error.seen}; registers read 0xffffffff, config space answers"
+            error.next_step = f"gpumend reset --method {action}; gpumend probe tells more"
+        elif silent:
+            action = Action.BUS_RESET
         error.__dict__.setdefault("action", action)
         if isinstance(error, BootloaderRefused) and self.start_state is StartState.DIRTY:
             error.next_step = f"an interrupted start left the bootloader half way: gpumend reset --method {action}"
@@ -442,11 +447,13 @@ class Device:
         ) from cause
 
     def _whole_reset(self) -> Action:
-        """mode1, of all members when the GPU belongs to a hive."""
+        """mode1, of all members when the GPU belongs to a hive; where registers cannot be reached, what gives them back."""
         in_hive = False
         with suppress(GpumendError):  # asked while another error is being told
             control = self._scratch.MC_VM_XGMI_LFB_CNTL.read()
-            in_hive = control.value != ALL_ONES and control.PF_MAX_REGION > 0
+            if control.value == ALL_ONES:
+                return Action.BUS_RESET if is_lost(self._transport) else Action.RESTORE_CONFIG
+            in_hive = control.PF_MAX_REGION > 0
         return Action.HIVE_RESET if in_hive else Action.MODE1
 
     # ---- the steps that write
@@ -606,7 +613,9 @@ class Device:
         failed: list[GpumendError] = []
         try:
             self._stop_all(failed)
-            if not failed:
+            if failed:
+                self._explain(failed[0], "close")
+            else:
                 _try(self._mark_clean, failed)
             _try(self._restore_command if not failed else self._silence, failed)
         except BaseException:  # an interrupt: what still runs must not reach memory that is given back now

@@ -31,7 +31,8 @@ from base.errors import GpumendError, WaitTimeout
 from base.files import read_bounded
 from base.findings import Finding, Severity
 from base.poll import poll
-from pcibus.transport import ALL_ONES
+from pcibus.config import why_all_ones
+from pcibus.transport import ALL_ONES, Transport
 from registers.amd_fixed import Fixed
 
 BOOT_WAIT_S = 0.3  # for a probe; the kernel waits up to 2 s
@@ -280,6 +281,32 @@ class _Search:
 
 
 # ---- the bound driver's copy
+
+
+def look_up(
+    transport: Transport, clock: Clock, *, part: Part | None = None, debugfs: str | Path = DEBUGFS_ROOT
+) -> tuple[Located, bool]:
+    """The table through a read-only transport, or the bound amdgpu's copy where the GPU itself shows none (True: a copy).
+
+    Where MMIO would read all ones, or must not be touched, nothing is read: `findings` say why. Raises what `locate`
+    raises, unless there is a copy."""
+    doubts = tuple(why_all_ones(transport))
+    if doubts:  # nothing that MMIO says could be believed
+        return Located(b"", None, "", doubts), False
+    info = transport.info()
+
+    def copy() -> Located | None:
+        return from_debugfs(info.bdf, debugfs) if info.driver == "amdgpu" else None
+
+    try:
+        located = locate(Access(transport), clock, part=part)
+    except GpumendError:  # with a driver bound the kernel usually refuses to map its BARs
+        instead = copy()
+        if instead is None:
+            raise
+        return instead, True
+    instead = None if located.blob else copy()
+    return (instead, True) if instead else (located, False)
 
 
 def from_debugfs(bdf: str, root: str | Path = DEBUGFS_ROOT) -> Located | None:

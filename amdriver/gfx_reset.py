@@ -50,7 +50,8 @@ HALT: Final = CP_MEC_CNTL_t.of(
 class Hqd:
     """A queue that sits on a MEC: its place, whose address space it works in, and its pointers in dwords.
 
-    `rptr` counts within the ring, `wptr` as the queue counts; `kiq`: the one by which a driver asks for the others."""
+    `rptr` counts within the ring, `wptr` as the queue counts; `kiq`: the one by which a driver asks for the others;
+    `has_work`: it has packets that were not read, or (MEC 1) waves."""
 
     xcc: int
     me: int
@@ -61,6 +62,7 @@ class Hqd:
     wptr: int = 0
     doorbell: int = 0  # dword in BAR2
     kiq: bool = False
+    has_work: bool = False
 
     def __str__(self) -> str:
         return f"XCC {self.xcc} me {self.me} pipe {self.pipe} queue {self.queue}"
@@ -116,16 +118,20 @@ class XccReset:
             if not active.ACTIVE:
                 return None
             wptr = gc.CP_HQD_PQ_WPTR_HI.read().value << 32 | gc.CP_HQD_PQ_WPTR_LO.read().value
+            rptr = gc.CP_HQD_PQ_RPTR.read().value
+            ring_dwords = 2 << gc.CP_HQD_PQ_CONTROL.read().QUEUE_SIZE
+            waves = me == 1 and gc.SPI_CSQ_WF_ACTIVE_STATUS.read().value >> pipe * QUEUES_PER_PIPE + queue & 1
             return Hqd(
                 self.xcc,
                 me,
                 pipe,
                 queue,
                 vmid=gc.CP_HQD_VMID.read().VMID,
-                rptr=gc.CP_HQD_PQ_RPTR.read().value,
+                rptr=rptr,
                 wptr=wptr,
                 doorbell=gc.CP_HQD_PQ_DOORBELL_CONTROL.read().DOORBELL_OFFSET,
                 kiq=kiq,
+                has_work=bool((wptr - rptr) % ring_dwords or waves),
             )
 
     def busy_mecs(self) -> tuple[tuple[int, int], ...]:
@@ -191,7 +197,8 @@ class XccReset:
             self.gc.CP_HQD_DEQUEUE_REQUEST.write(0)
 
     def pipe_reset(self, me: int, pipe: int) -> None:
-        """Reset one pipe of a MEC: all its queues are off afterwards, else WaitTimeout."""
+        """Reset one pipe of a MEC: a queue of it that was at work is off afterwards, else WaitTimeout. The kernel sets only
+        that one up again, so idle ones may stay."""
         if not 0 <= pipe < PIPES.get(me, 0):
             raise UsageError("resetting a pipe", expected="me 1, pipe 0-3, or me 2, pipe 0-1", seen=f"{me}, {pipe}")
         control = self.gc.CP_MEC_CNTL
@@ -200,8 +207,20 @@ class XccReset:
             control.write(before.replace(**{f"MEC_ME{me}_PIPE{pipe}_RESET": 1}))
             control.write(before)
         for queue in range(QUEUES_PER_PIPE):
-            with selected(self.gc, me=me, pipe=pipe, queue=queue):
-                wait_inactive(self.gpu, self.gc, f"XCC {self.xcc} me {me} pipe {pipe} queue {queue} (pipe reset)")
+            self._require_no_work(me, pipe, queue)
+
+    def _require_no_work(self, me: int, pipe: int, queue: int) -> None:
+        register = self.gc.CP_HQD_ACTIVE
+        self.gpu.wait(
+            lambda: self._look(me, pipe, queue, kiq=False),
+            lambda hqd: hqd is None or not hqd.has_work,
+            doing=f"resetting pipe {pipe} of me {me} of XCC {self.xcc}",
+            expected=f"queue {queue} off, or without work",
+            timeout_s=IDLE_S,
+            where=register.where,
+            next_step="gpumend reset --method mec-reset; then mode2",
+            show=lambda hqd: "off" if hqd is None else f"CP_HQD_ACTIVE=1, rptr {hqd.rptr:#x} wptr {hqd.wptr:#x}",
+        )
 
     def mec_reset(self) -> None:
         """Halt both MECs, reset all their pipes, and let them run again if they ran: no queue is left on this XCC.

@@ -16,6 +16,8 @@ from base.poll import poll
 from pcibus.transport import ALL_ONES
 from registers.core import RegisterBlock
 
+LOOK_S = 1.0  # how long a wait goes on before it asks whether the device is still there
+
 T = TypeVar("T")
 V = TypeVar("V")
 B = TypeVar("B", bound=RegisterBlock)
@@ -94,16 +96,27 @@ class Gpu:
         longest_pause_s: float = 10e-3,
         interruptible: bool = False,
     ) -> T:
-        """base.poll.poll on this GPU's clock. When the time is up and config space reads all ones, DeviceLost instead.
+        """base.poll.poll on this GPU's clock. When config space reads all ones, DeviceLost instead: asked once a second, so
+        that nobody waits minutes for a device that is gone, and when the time is up. Not for waits across a reset.
 
         `interruptible`: what is awaited comes with an interrupt; where there are any, pauses end early."""
         clock = self.clock
+        look_again = clock.now() + LOOK_S
+
+        def look() -> T:
+            nonlocal look_again
+            value = read()
+            if clock.now() >= look_again:
+                self.require_present(doing)
+                look_again = clock.now() + LOOK_S
+            return value
+
         if interruptible and self.wait_interrupt is not None:
             clock = _InterruptClock(self.clock, self.wait_interrupt)
         try:
             return poll(
                 clock,
-                read,
+                look,
                 until,
                 doing=doing,
                 expected=expected,

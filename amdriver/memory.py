@@ -254,17 +254,20 @@ class Buddy:
             self._orders &= ~(1 << order)
 
     def _join(self, block: int, order: int) -> None:
-        while (buddy := block ^ 1 << order) in self._free[order]:
-            self._remove(buddy, order)
-            block = min(block, buddy)
+        free = self._free
+        while (buddy := block ^ 1 << order) in (same := free[order]):
+            del same[buddy]
+            if not same:
+                self._orders ^= 1 << order
+            block &= ~(1 << order)
             order += 1
         self._add(block, order)
 
     def _split(self, block: int, order: int, wanted: int) -> None:
         """Keep the lowest 2^wanted pages of a block that was taken, free the rest."""
-        while order > wanted:
-            order -= 1
-            self._add(block + (1 << order), order)
+        self._orders |= (1 << order) - (1 << wanted)
+        for half in range(wanted, order):
+            self._free[half][block + (1 << half)] = None
 
     def _carve(self, block: int, order: int, page: int, wanted: int) -> None:
         """Keep 2^wanted pages from `page` on of a block that was taken, free the rest."""
@@ -377,10 +380,9 @@ class RangeAllocator:
 
     def free(self, allocation: Allocation) -> None:
         """Give an allocation back; free neighbours are joined at once."""
-        doing = f"freeing {allocation}"
         if allocation.allocator is not self:
             raise ForeignFree(
-                doing,
+                f"freeing {allocation}",
                 expected=f"an allocation of this {self.kind} allocator",
                 seen=f"one of another {allocation.allocator.kind} allocator ({allocation.allocator.where or 'unnamed'})",
                 where=self.where,
@@ -388,7 +390,7 @@ class RangeAllocator:
             )
         if self._live.pop(allocation.serial, None) is None:
             raise DoubleFree(
-                doing,
+                f"freeing {allocation}",
                 expected="an allocation that is still in use",
                 seen=f"it was freed before (allocation {allocation.serial} of {self._serial})",
                 where=self.where,

@@ -653,15 +653,16 @@ class OpenGpu:
 
     def compute_trap(self, xcc: int) -> None:
         """Have a compute queue of one XCC send its end-of-pipe interrupt, and wait until it is past it."""
-        self._compute_run(xcc, lambda va: pm4.kernel_fence(va + 8, 1, interrupt=True))
+        self._compute_run(xcc, lambda va: pm4.kernel_fence(va + 8, 1, interrupt=True), interrupt=False)
 
-    def _compute_run(self, xcc: int, packets: Callable[[int], bytes]) -> bytes:
-        """Run packets that write to a page of host memory; returns the first bytes of the page."""
+    def _compute_run(self, xcc: int, packets: Callable[[int], bytes], *, interrupt: bool | None = None) -> bytes:
+        """Run packets that write to a page of host memory; returns the first bytes of the page. `interrupt`: of the fence
+        behind them; None: where there are any."""
         queue, page, signal = self._compute_queue(xcc)
         page.write(0, bytes(128))
         queue.add(packets(page.gpu_va))
         want = signal.value + 1
-        queue.fence(signal, want)
+        queue.fence(signal, want, interrupt=interrupt)
         queue.submit()
         self.wait(signal, want)
         return page.read(0, 128)

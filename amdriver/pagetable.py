@@ -61,6 +61,7 @@ from amdriver.pte import (
 from base.errors import Refused, UsageError
 
 _JOIN_BYTES: Final = 1 << 20  # tables that lie side by side are written together, up to so much
+_UPWARDS: Final = tuple(reversed(Level))
 
 
 class AlreadyMapped(Refused):
@@ -134,7 +135,7 @@ class _Table:
         self.last = max(self.last, last)
 
 
-_EMPTY_TABLES: Final = {level: np.full(ENTRIES, EMPTY[level], dtype="<u8") for level in Level}
+_EMPTY_TABLES: Final = tuple(np.full(ENTRIES, EMPTY[level], dtype="<u8") for level in Level)
 
 
 class Batch:
@@ -355,7 +356,7 @@ class PageTables:
         """A table and those above it, linked."""
         if index in self._levels[level]:
             return
-        above = Level(level - 1)
+        above = _UPWARDS[-level]
         self._make_path(above, index // ENTRIES, made)
         table = self._new_table(level, index)
         made.append(table)
@@ -472,8 +473,9 @@ class PageTables:
     def _commit(self) -> None:
         if self._closed:
             return
-        for level in reversed(Level):
-            self._write(self._dirty[level])
+        for level in _UPWARDS:
+            if dirty := self._dirty[level]:
+                self._write(dirty)
         if not self._stale and not self._emptied:
             return
         self._flush(self.stale)

@@ -53,6 +53,7 @@ Words: TypeAlias = NDArray[np.uint64]
 Pages: TypeAlias = "Sequence[tuple[int, int]] | Words"
 _NOWHERE: Final = 1  # an address that no page has: aligned to nothing, so never part of a fragment
 _MANY_RANGES: Final = 64
+_MOST_BYTES: Final = 1 << 40  # as blocks: more than a GPU has is left to the checks of single ranges
 
 
 class Level(IntEnum):
@@ -215,19 +216,22 @@ def _as_blocks(ranges: Sequence[tuple[int, int]]) -> Memory | None:
     lengths = [size for _, size in ranges]
     alike = lengths.count(lengths[0]) == len(lengths)
     try:
-        # Several times as fast as np.array, and it refuses what is negative or no integer.
-        packed = struct.pack(f"<{len(ranges)}Q", *[address for address, _ in ranges])
-        packed_sizes = struct.pack("<Q", lengths[0]) if alike else struct.pack(f"<{len(ranges)}Q", *lengths)
+        # Several times as fast as np.array, and it refuses what is negative or no integer. N: a word of this machine.
+        starts: Words = np.frombuffer(struct.pack(f"{len(ranges)}N", *[start for start, _ in ranges]), dtype=np.uintp)
+        packed_sizes = struct.pack("N", lengths[0]) if alike else struct.pack(f"{len(ranges)}N", *lengths)
     except struct.error:
         return None
-    starts: Words = np.frombuffer(packed, dtype="<u8")
-    sizes: Words = np.frombuffer(packed_sizes, dtype="<u8")
-    bits = int(np.bitwise_or.reduce(starts) | np.bitwise_or.reduce(sizes))
-    if bits >> ADDRESS_BITS or bits % PAGE_BYTES or not sizes.all() or int((starts + sizes).max()) > 1 << ADDRESS_BITS:
+    sizes: Words = np.frombuffer(packed_sizes, dtype=np.uintp)
+    if alike:
+        size_bits = smallest = int(lengths[0])
+        total = smallest * len(ranges)
+    else:
+        size_bits, smallest, total = int(np.bitwise_or.reduce(sizes)), int(sizes.min()), sum(map(int, lengths))
+    bits = int(np.bitwise_or.reduce(starts)) | size_bits
+    if bits >> ADDRESS_BITS or bits % PAGE_BYTES or not smallest or int((starts + sizes).max()) > 1 << ADDRESS_BITS:
         return None
     step = PAGE_BYTES if bits % LARGE_BYTES else LARGE_BYTES
-    total = sum(lengths)
-    if step == PAGE_BYTES and total >= len(ranges) * LARGE_BYTES:
+    if total > _MOST_BYTES or (step == PAGE_BYTES and total >= len(ranges) * LARGE_BYTES):
         return None
     if total != len(ranges) * step:
         counts = np.broadcast_to(sizes // np.uint64(step), len(ranges)).astype(np.int64)
@@ -304,8 +308,10 @@ def _grow(addresses: Words, lead: int, step: int, limit: int) -> tuple[Words | N
     scattered pages end it at the first. The blocks of size `limit` are returned, nowhere for those that are none."""
     count = len(addresses)
     whole = 1 << limit
-    blocks = np.full(-(-(lead + count) // whole) * whole, _NOWHERE, dtype=np.uint64)
-    blocks[lead : lead + count] = addresses
+    blocks = addresses
+    if lead or count % whole:
+        blocks = np.full(-(-(lead + count) // whole) * whole, _NOWHERE, dtype=np.uint64)
+        blocks[lead : lead + count] = addresses
     sizes: Words | None = None
     for size in range(1, limit + 1):
         left, right = blocks[0::2], blocks[1::2]

@@ -6,6 +6,7 @@ selects the queue whose registers answer). Nothing is written but index register
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,16 +77,16 @@ def read_registers(access: Access, ip_map: IpMap, glob: str) -> list[Reading]:
 
     Raises UsageError when nothing matches (with near names) or when too much does."""
     pattern, wanted = split_instance(glob)
-    entries = [entry for entry in search(pattern) if _fits(entry.header, ip_map)]
-    entries.sort(key=lambda entry: (entry.header, entry.seg or 0, entry.offset_dwords or 0))
+    there = {header: _fits(header, ip_map) for header in {entry.header for entry in _named(pattern)}}
+    entries = [entry for entry in _named(pattern) if there[entry.header]]
     if not entries:
         raise _unknown(pattern)
     plan = [item for entry in entries for item in instances_of(entry, ip_map) if wanted in (None, item[1].instance)]
     if not plan:
-        there = sorted({item.label for entry in entries for _, item in instances_of(entry, ip_map)})
+        labels = sorted({item.label for entry in entries for _, item in instances_of(entry, ip_map)})
         raise UsageError(
             f"reading register {glob!r}",
-            expected=f"one of {', '.join(there[:32])}",
+            expected=f"one of {', '.join(labels[:32])}",
             seen=f"instance {wanted}: there is none",
         )
     if len(plan) > MOST_READINGS:
@@ -97,6 +98,12 @@ def read_registers(access: Access, ip_map: IpMap, glob: str) -> list[Reading]:
         )
     reader = _Reader(access, ip_map)
     return [reader.read(entry, ip) for entry, ip in plan]
+
+
+@functools.lru_cache(maxsize=256)
+def _named(pattern: str) -> tuple[Entry, ...]:
+    """The tables' entries in the order of their places; kept, because GPUs are asked the same one after the other."""
+    return tuple(sorted(search(pattern), key=lambda entry: (entry.header, entry.seg or 0, entry.offset_dwords or 0)))
 
 
 def _unknown(name: str) -> UsageError:

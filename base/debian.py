@@ -100,7 +100,15 @@ class Apt:
         keyring, mirror = _keyring(), _mirror()
         lines = [f"deb [arch={ARCHITECTURE} signed-by={keyring}] {mirror} {suite} {components}\n" for suite in suites]
         self.prepare("".join(lines))
-        self.run("apt-get", "update", timeout_s=UPDATE_TIMEOUT_S)
+        try:  # by default apt-get only warns when nothing could be fetched, and the reason is lost
+            self.run("apt-get", "update", "-o", "APT::Update::Error-Mode=any", timeout_s=UPDATE_TIMEOUT_S)
+        except DebianError:
+            if not all(self._is_known(suite) for suite in suites):
+                raise
+
+    def _is_known(self, suite: str) -> bool:
+        """What the suite has was fetched, now or before."""
+        return any((self.root / "lists").glob(f"*_dists_{suite}_*Release"))
 
     def plan(self, *packages: str, suite: str) -> list[Package]:
         """These packages with everything that they depend on, as on a machine where nothing is installed."""

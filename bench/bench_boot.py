@@ -14,14 +14,15 @@ from typing import Any
 from amdriver.device import Device
 from amdriver.hive import Hive
 from base.clock import RealClock, VirtualClock
-from bench.harness import Row, duration
+from bench.harness import Row, compare, duration
 from bench.recorded import Answers, Recorder
 from firmware.store import search_dirs
+from gpumend import selftest
 from gpumodel import open_models
 from pcibus.transport import Transport
 
 MIB = 1 << 20
-COPY_BYTES = 64 * MIB
+COPY_BYTES = 16 * MIB  # as in the peers' figures; more does not stay in the processor's cache
 
 
 class _Ticks:
@@ -79,8 +80,8 @@ def start_rows() -> list[Row]:
             peer="tinygrad 40-57 ms CPU, recorded",
         )
         told = (
-            f"{counts['read', 5]} reads ({recorder.repeats} of them polls again), {counts['write', 5]} writes of "
-            f"registers, {counts['write', 2]} doorbells, "
+            f"{counts['read', 5] - recorder.repeats} reads, {counts['write', 5]} writes of registers, "
+            f"{counts['write', 2]} doorbells; a device that answers late: {recorder.repeats} polls more, "
             f"{took_s * 1e3:.0f} ms virtual (tinygrad 241 reads, 1,540 writes)"
         )
         rows += [replace(row, ours_s=sorted(spent)[len(spent) // 2]), Row(f"   {told}", 0.0, 0.0, 0.0, "-")]
@@ -105,17 +106,23 @@ def hive_row() -> Row:
 
 
 def copy_row() -> Row:
-    """Bytes of the host into VRAM through BAR0."""
+    """Bytes of the host into VRAM through BAR0. The floor is one copy of as many bytes in this process's memory."""
     clock = VirtualClock()
     (transport,) = open_models("mi300x", clock)
     data = os.urandom(COPY_BYTES)
+    plain = memoryview(bytearray(COPY_BYTES))
+
+    def floor() -> None:
+        plain[:] = data
+
     with _start(transport, clock) as device, device.gmc.alloc(COPY_BYTES) as target:
-        row = duration(
-            f"host to device, {COPY_BYTES // MIB} MiB", lambda: target.write(0, data), goal=">= 5 GB/s", rounds=9
+        row = compare(
+            f"host to device, {COPY_BYTES // MIB} MiB", lambda: target.write(0, data), floor, goal=">= 5 GB/s"
         )
         assert target.read(COPY_BYTES - 16, 16) == data[-16:]
-    rate = COPY_BYTES / row.ours_s / 1e9
-    return replace(row, peer=f"{rate:.1f} GB/s; tinygrad: KFD mock 3.0-4.0, PCI mock 0.31-0.42, recorded")
+    ours, theirs = (COPY_BYTES / seconds / 1e9 for seconds in (row.ours_s, row.floor_s))
+    told = f"{ours:.1f} GB/s of the {theirs:.1f} that memcpy makes here"
+    return replace(row, peer=f"{told}; tinygrad: KFD mock 3.0-4.0, PCI mock 0.31-0.42, recorded (memcpy 8-11)")
 
 
 def wait_row() -> Row:
@@ -133,9 +140,19 @@ def wait_row() -> Row:
     return Row("share of a core while waiting 1 s", spent, lasted, spent / lasted, "< 0.1x", "tinygrad 1.0 (spins)")
 
 
+def selftest_row() -> Row:
+    """The whole quick self-test of a hive of eight, as the command line runs it."""
+
+    def run() -> None:
+        reports = selftest(["model:mi350x*8"])
+        assert len(reports) == 8 and all(report.exit_code == 0 for report in reports)
+
+    return duration("self-test of eight model GPUs (MI350X)", run, goal="< 20 s", rounds=1)
+
+
 def rows() -> list[Row]:
-    """Starts, a hive, a copy, a wait. Nothing without firmware."""
+    """Starts, a hive, a copy, a wait, a self-test. Nothing without firmware."""
     if not any((Path(place) / "psp_13_0_6_sos.bin").exists() for place in search_dirs()):
         print("starts need AMD's firmware: make firmware")
         return []
-    return [*start_rows(), hive_row(), copy_row(), wait_row()]
+    return [*start_rows(), hive_row(), copy_row(), wait_row(), selftest_row()]

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -19,6 +20,34 @@ from gpumend import ADDRESS_HELP, MODEL_LINE, Gpu, list_gpus
 from render.text import Printer, Table, csv_text
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _FilePath(click.Path):
+    """A file as an argument; what it holds is the command's matter. An unset variable in a script is not this folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("The name of the file is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = _FilePath()
+
+
+class NoCommand(click.UsageError):
+    """A group was called without a command; the message is its help text."""
+
+
+class Group(click.Group):
+    """A group that is wrong use without a command, whatever the version of click: 8.1 ends with the help text and 0."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            raise NoCommand(ctx.get_help(), ctx)
+        return super().parse_args(ctx, args)
 
 
 @dataclass(slots=True)

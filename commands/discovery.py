@@ -10,17 +10,17 @@ import click
 
 from base.errors import Exit, GpumendError, Undecided, UsageError
 from base.findings import graver
-from commands.common import Settings, code_of_findings, common_options, emit, gpu_head, settings_of, worst
+from commands.common import FILE, Group, Settings, code_of_findings, common_options, emit, gpu_head, settings_of, worst
 from render.reports import error_body, print_findings
 from render.text import Printer, Table, clean, hex_view, style_of
 
 if TYPE_CHECKING:
     from gpumend import Discovery, Gpu
 
-_FILES = click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(path_type=Path, readable=False))
+_FILES = click.argument("files", metavar="[FILE]...", nargs=-1, type=FILE)
 
 
-@click.group("discovery", short_help="The IP discovery table: show, validate, diff, save.")
+@click.group("discovery", cls=Group, short_help="The IP discovery table: show, validate, diff, save.")
 def discovery_group() -> None:
     """The table that tells a driver which IP blocks a GPU has and where: from a GPU, or from files."""
 

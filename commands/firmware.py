@@ -8,18 +8,18 @@ from typing import Any
 import click
 
 from base.errors import Exit
-from commands.common import common_options, emit, settings_of
+from commands.common import FILE, Group, common_options, emit, settings_of
 from render.reports import print_findings
 from render.text import Printer, Table, style_of
 
 
-@click.group("firmware", short_help="Firmware files: show, verify, which a GPU needs.")
+@click.group("firmware", cls=Group, short_help="Firmware files: show, verify, which a GPU needs.")
 def firmware_group() -> None:
     """AMD's firmware files: what is in them, whether they are whole, which a GPU needs. Nothing is loaded anywhere."""
 
 
 @firmware_group.command("show", short_help="Header, entries and versions of one file.")
-@click.argument("file", type=click.Path(path_type=Path, readable=False))
+@click.argument("file", type=FILE)
 @common_options
 @click.pass_context
 def show(context: click.Context, file: Path) -> int:
@@ -65,7 +65,7 @@ def _hex(version: int | None) -> str | None:
 
 
 @firmware_group.command("verify", short_help="Check a folder (or file) of firmware.")
-@click.argument("path", type=click.Path(path_type=Path, readable=False), required=False)
+@click.argument("path", type=FILE, required=False)
 @common_options
 @click.pass_context
 def verify(context: click.Context, path: Path | None) -> int:

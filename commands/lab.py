@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 
 from base.errors import UsageError
-from commands.common import Settings, common_options, emit, settings_of
+from commands.common import Group, Settings, common_options, emit, settings_of
 from render.text import Table, clean
 
 KERNEL_HELP = "trixie-backports (the newest), trixie, or the beginning of a version: 7, 6.12."
 
 
-@click.group("lab", short_help="A virtual machine: software GPUs behind a real Linux kernel.")
+@click.group("lab", cls=Group, short_help="A virtual machine: software GPUs behind a real Linux kernel.")
 def lab_group() -> None:
     """Rehearse any command in a virtual machine, where software GPUs are PCI devices of a real Linux kernel."""
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from base.errors import UsageError
-from commands.common import Settings, common_options, emit, settings_of
+from base.errors import GpumendError, UsageError
+from commands.common import Group, Settings, common_options, emit, settings_of
 from gpumend import list_gpus
 from render.text import Printer, Table
 
@@ -17,7 +17,7 @@ DEFAULT_REMOTE = "127.0.0.1:6667"
 DEMO = "model:mi350x*8?fault=discovery-clobbered@2,bootloader-silent@5"
 
 
-@click.group("model", short_help="Software GPUs to try things on, with faults.")
+@click.group("model", cls=Group, short_help="Software GPUs to try things on, with faults.")
 def model_group() -> None:
     """Software GPUs with faults: everything gpumend does can be tried on them."""
 
@@ -85,7 +85,8 @@ def serve(
     """Serve the GPUs of MODEL ('mi350x*8') until Ctrl-C: they live on while clients come, go and are killed.
 
     Speaks tinygrad's remote PCI protocol (REMOTE=HOST:PORT) as well as gpumend's --on remote:HOST:PORT; with
-    --vfio-user the GPUs are PCI devices of a virtual machine, and SIGUSR1 writes their last accesses to DIR/gpuN.trace."""
+    --vfio-user the GPUs are PCI devices of a virtual machine; SIGUSR1 writes their last accesses to DIR/gpuN.trace, SIGHUP
+    power-cycles them into what DIR/model says ('mi350x*8?fault=...')."""
     settings = settings_of(context)
     settings.command = "model serve"
     if folder is not None and (remote is not None or allow_remote):
@@ -121,6 +122,7 @@ def _serve_vfio_user(settings: Settings, folder: str, spec: str, kept: int | Non
 
     with serve_vfio_user(folder, spec, kept=kept, say=lambda text: click.echo(text, err=True)) as server:
         before = signal.signal(signal.SIGUSR1, lambda *_: server.dump())
+        before_hup = signal.signal(signal.SIGHUP, lambda *_: _change(server))
         try:
             served, where = len(server.transports), str(server.folder)
             table = Table(("address", "gpus"), [[server.address, served]])
@@ -131,6 +133,15 @@ def _serve_vfio_user(settings: Settings, folder: str, spec: str, kept: int | Non
             server.wait()
         finally:
             signal.signal(signal.SIGUSR1, before)
+            signal.signal(signal.SIGHUP, before_hup)
+
+
+def _change(server: Any) -> None:
+    """SIGHUP: FOLDER/model says what the GPUs shall be from now on. What is wrong with it is told, and nothing changes."""
+    try:
+        server.change((server.folder / "model").read_text().strip())
+    except (OSError, ValueError, GpumendError) as error:
+        click.echo(f"not changed: {error}", err=True)
 
 
 def _tell_address(settings: Settings, address: str, gpus: int) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from base.errors import Exit, GpumendError, UsageError
-from commands.common import common_options, emit, gpu_head, settings_of
+from base.errors import Exit, GpumendError, NotPermitted, UsageError
+from commands.common import Group, common_options, emit, gpu_head, settings_of
 from render.reports import error_body, error_lines
 from render.text import Printer, Table
 
 MOST_SHOWN = 400
 
 
-@click.group("regs", short_help="Registers by name: read, decode, search.")
+@click.group("regs", cls=Group, short_help="Registers by name: read, decode, search.")
 def regs_group() -> None:
     """AMD's registers by name, every field decoded; from the headers of the Linux kernel."""
 
@@ -25,7 +25,7 @@ def read(context: click.Context, names: tuple[str, ...]) -> int:
     """Read every register that matches NAME (a shell glob; 'GC[3].NAME' for one instance), decoded. Changes nothing.
 
     What a look may not read says why: semaphores, data ports, registers that lie in no BAR. Banked registers show the
-    queue that is selected now. Exit 0: all read; 2: some not."""
+    queue that is selected now. Exit 0: all read; 2: some not; 77: nothing, for want of privilege."""
     from gpumend import read_registers
 
     settings = settings_of(context)
@@ -79,6 +79,8 @@ def read(context: click.Context, names: tuple[str, ...]) -> int:
     all_read = all(
         outcome.error is None and all(item.raw is not None for item in outcome.unwrap()) for _, outcome in outcomes
     )
+    if all(isinstance(outcome.error, NotPermitted) for _, outcome in outcomes):
+        return Exit.NOT_PERMITTED
     return Exit.OK if all_read else Exit.UNKNOWN
 
 
@@ -179,7 +181,8 @@ def search(context: click.Context, glob: str, with_fields: bool) -> int:
     def human(printer: Printer) -> None:
         printer.table(table)
         more = f", {len(rows) - len(shown)} not shown" if len(rows) > len(shown) else ""
-        printer.line(f"{len(rows)} registers{more}. Source: {register_tables()[0]}")
+        count = "1 register" if len(rows) == 1 else f"{len(rows)} registers"
+        printer.line(f"{count}{more}. Source: {register_tables()[0]}")
         for note in register_tables()[1]:
             printer.line(f"no table: {note}", style="dim")
 

@@ -12,7 +12,7 @@ import click
 
 from base.errors import Exit, GpumendError
 from base.version import VERSION
-from commands.common import Settings, common_options
+from commands.common import Group, NoCommand, Settings, common_options
 from render.text import clean
 
 # name: (module, attribute). Loaded when asked for, so that `list` pays for `list` only.
@@ -25,6 +25,7 @@ COMMANDS = {
     "regs": ("commands.regs", "regs_group"),
     "trace": ("commands.trace", "trace_group"),
     "selftest": ("commands.selftest", "selftest_command"),
+    "repro": ("commands.repro", "repro_group"),
     "model": ("commands.model", "model_group"),
     "lab": ("commands.lab", "lab_group"),
     "bind": ("commands.binding", "bind_command"),
@@ -33,7 +34,7 @@ COMMANDS = {
 ALIASES = frozenset({"ucode"})
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Imports a command's module when that command is called (or help is asked for)."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -192,7 +193,7 @@ def _tell_usage(error: click.ClickException, settings: Settings) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "gpumend"
     message = error.format_message()
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+    if isinstance(error, NoCommand):
         say(message)  # the help text is ours, and has lines
         message = "no command was given"
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from base.errors import Exit, InvalidData, Refused, Undecided, UsageError
-from commands.common import Settings, common_options, emit, ends_in_order, gpu_head, settings_of
+from commands.common import FILE, Group, Settings, common_options, emit, ends_in_order, gpu_head, settings_of
 from render.text import Printer, Table, clean
 
 if TYPE_CHECKING:
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 200
 MOST_VALUES_SHOWN = 4
-_FILE = click.Path(path_type=Path, readable=False)
 _DISCOVERY = click.option(
     "--discovery",
     metavar="FILE",
-    type=_FILE,
+    type=FILE,
     help="Discovery table that says where the registers lie; without it the one that the trace read, or a GPU's (--on, -g).",
 )
 _BLOCK = click.option(
@@ -42,7 +41,7 @@ _LIMIT = click.option(
 _STATES = {"different": "error", "values": "warning", "order": "warning", "only-a": "warning", "only-b": "warning"}
 
 
-@click.group("trace", short_help="Register accesses of a driver: record, show, diff.")
+@click.group("trace", cls=Group, short_help="Register accesses of a driver: record, show, diff.")
 def trace_group() -> None:
     """What a driver did to a GPU's registers, by name: record our own, show one, compare two.
 
@@ -76,7 +75,7 @@ def _limited(settings: Settings, limit: int | None, rows: Sequence[Any]) -> Sequ
 
 @trace_group.command("record", short_help="Boot a GPU through our driver and keep every access.")
 @click.option(
-    "-o", "--output", metavar="FILE", type=_FILE, required=True, help="New file for the trace; NAME.gz is packed."
+    "-o", "--output", metavar="FILE", type=FILE, required=True, help="New file for the trace; NAME.gz is packed."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, touch nothing.")
@@ -131,7 +130,7 @@ def ask(what: str, gpu: Gpu) -> None:
 
 
 @trace_group.command("show", short_help="A trace by register name, repeats folded, fields decoded.")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @_BLOCK
 @click.option("--writes", is_flag=True, help="Leave out reads.")
 @_LIMIT
@@ -276,8 +275,8 @@ def _access_body(item: Folded) -> dict[str, Any]:
 
 
 @trace_group.command("diff", short_help="Two traces: which registers were written otherwise.")
-@click.argument("a", type=_FILE)
-@click.argument("b", type=_FILE)
+@click.argument("a", type=FILE)
+@click.argument("b", type=FILE)
 @_BLOCK
 @click.option("--order", is_flag=True, help="The order in which a register got its values counts, too.")
 @click.option("--reads", is_flag=True, help="Also name registers that only one of them reads.")

@@ -37,6 +37,15 @@ class Aql:
         self._open: tuple[int, int] | None = None  # packet begun and not ended: its address and signal
         self._inside_pm4 = False
 
+    @property
+    def in_work(self) -> bool:
+        return self._open is not None
+
+    def serve(self, queue: ComputeQueue) -> None:
+        """The same queue in another slot."""
+        self._queue = queue
+        self._pm4.serve(queue)
+
     def run(self) -> None:
         """Until the ring is empty or a packet has to be waited for."""
         queue = self._queue

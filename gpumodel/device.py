@@ -22,6 +22,7 @@ from gpumodel.faults import Reset, tensor
 from gpumodel.gfx import Gfx
 from gpumodel.gmc import Gmc
 from gpumodel.ih import Ih
+from gpumodel.jpeg import Jpeg
 from gpumodel.memory import BusMemory, ModelDmaBuffer, Vram
 from gpumodel.nbio import Nbio
 from gpumodel.psp import Psp
@@ -30,6 +31,7 @@ from gpumodel.registerfile import Block, Layout, RegisterFile
 from gpumodel.resets import Resets
 from gpumodel.sdma import Sdma
 from gpumodel.smu import Smu
+from gpumodel.vcn import Vcn
 from gpumodel.xgmi import Xgmi
 from pcibus.transport import Bar, Can, FunctionInfo, LockHolder
 
@@ -93,7 +95,7 @@ class ModelGpu:
         self.lost_during = ""  # the stage at which the device leaves the bus; see stage
         self.nbio, self.psp, self.smu, self.gmc = Nbio(self), Psp(self), Smu(self), Gmc(self)
         self.gfx, self.sdma, self.xgmi, self.ras = Gfx(self), Sdma(self), Xgmi(self), Ras(self)
-        self.ih = Ih(self)
+        self.ih, self.vcn, self.jpeg = Ih(self), Vcn(self), Jpeg(self)
         self.resets = Resets(self)
         self.blocks: dict[str, Block] = {
             "nbio": self.nbio,
@@ -105,12 +107,15 @@ class ModelGpu:
             "sdma": self.sdma,
             "xgmi": self.xgmi,
             "ras": self.ras,
+            "vcn": self.vcn,
+            "jpeg": self.jpeg,
         }
         self.registers = RegisterFile(layout, self.blocks)
         self.registers.take_unlisted = self.nbio.take_unlisted
         self.doorbells: dict[int, int] = {}  # byte offset: last value
         self.lost = False  # gone from the bus
         self.lost_bars: set[int] = set()  # config offsets of BARs that the device forgot, whatever config space shows
+        self.host_keeps_bars = False  # a virtual machine monitor answers for the BAR registers, and never loses them
         self.faults: list[ActiveFault] = []
         self.held_by: LockHolder | None = None  # somebody else who holds the lock
         self._lock = threading.RLock()
@@ -243,13 +248,13 @@ class ModelTransport:
     def config_read(self, offset: int, size: int) -> int:
         _check_config(offset, size)
         self._run_due()
-        gone = self.gpu.lost or self.gpu.resets.quiet
+        gone = self.gpu.lost or self.gpu.resets.away
         return (1 << 8 * size) - 1 if gone else self.gpu.config.read(offset, size)
 
     def config_write(self, offset: int, size: int, value: int) -> None:
         _check_config(offset, size)
         self._run_due()
-        if self.gpu.lost or self.gpu.resets.quiet:
+        if self.gpu.lost or self.gpu.resets.away:
             return
         value &= (1 << 8 * size) - 1
         self.gpu.config.write(offset, size, value)

@@ -11,6 +11,27 @@ from collections.abc import Callable
 
 from base.clock import Clock
 
+LOOK_S = 1e-6  # guess: how soon somebody who waits looks again
+LOOK_MOST_S = 1e-3
+
+
+class Patience:
+    """How long somebody who waits for a value does something else: an eighth of what he has waited for it, at most 1 ms.
+
+    Hardware looks all the time. A model that did so would do nothing else while a queue hangs, on the real clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since = 0.0
+        self._what: object = None
+
+    def next_look_s(self, what: object) -> float:
+        """Until the next look; `what` is waited for, and something else starts anew."""
+        now = self._clock.now()
+        if what != self._what:
+            self._what, self._since = what, now
+        return min(max(LOOK_S, (now - self._since) / 8), LOOK_MOST_S)
+
 
 class Events:
     """Work by due time; work due at the same time runs in the order in which it was asked for."""

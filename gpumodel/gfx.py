@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from gpumodel.chips import AIDS, SHADER_ENGINES, XCCS, Chip
 from gpumodel.dispatch import Dispatch, Dispatcher, ModelPrograms, Outcome
+from gpumodel.events import Patience
 from gpumodel.faults import Reset
 from gpumodel.pm4 import State
-from gpumodel.queues import POLL_AFTER_S, Bank, ComputeQueue, Slot
+from gpumodel.queues import Bank, ComputeQueue, Slot
 from gpumodel.registerfile import Entry, Layout, OnWrite, Unit
 from gpumodel.resets import Fate
 from gpumodel.ticks import ticks
@@ -49,6 +50,8 @@ SQ_ERROR = 2 << 26  # context 0: encoding
 SQ_ERROR_TYPES = {Outcome.ILLEGAL: 1 << 4, Outcome.FAULTED: 2 << 4}  # context 1, bits 7:4
 SQ_KILL = 3  # SQ_CMD.CMD
 USER_VMIDS = 0xFFFE
+VMIDS = 16
+_GDS = ((Regs.GDS_VMID0_BASE, 2), (Regs.GDS_VMID0_SIZE, 2), (Regs.GDS_GWS_VMID0, 1), (Regs.GDS_OA_VMID0, 1))
 MMHUBS = tuple(f"MMHUB[{aid}]" for aid in range(AIDS))
 
 _PLAIN = (
@@ -90,6 +93,11 @@ _PLAIN = (
     "CPF_UTCL1_STATUS",
     "CPG_UTCL1_STATUS",
     "SQ_UTCL1_STATUS",
+    "SQC_?CACHE_UTCL1_STATUS",
+    "RMI_UTCL1_STATUS",
+    "WD_UTCL1_STATUS",
+    "DB_DEBUG2",
+    "SPI_WCL_PIPE_PERCENT_*",
     "SQ_CONFIG1",
     "SQ_IND_*",
     "SQ_TIMEOUT_*",
@@ -161,6 +169,7 @@ class Resources:
     queue_mask: int = 0
     user_queue_mask: int = 0
     vmid_mask: int = 0
+    unmap_latency_s: float = 0.0  # how long a HIQ waits for a queue to drain
     processes: dict[int, int] = field(default_factory=dict)  # PASID: VMID
 
     def free_vmids(self) -> None:
@@ -179,6 +188,7 @@ class Resources:
 class Gfx:
     """`busy`: XCCs that have work; `hung`: those whose MEC stands still while busy; `queues`: active HQDs by place.
 
+    `saved`: queues that a scheduler took off with work in them, by XCC and MQD, as the memory for waves would hold it.
     `rlc_stuck` and `kiq_dead` are set by faults; `dispatcher` runs the shaders."""
 
     def __init__(self, gpu: ModelGpu) -> None:
@@ -189,7 +199,9 @@ class Gfx:
         self.kiq_dead = False
         self._ignored_kiq = False
         self.queues: dict[Slot, ComputeQueue] = {}
+        self.saved: dict[tuple[int, int], ComputeQueue] = {}
         self.resources = [Resources() for _ in range(XCCS)]
+        self._dequeues = Patience(gpu.clock)
         self.dispatcher: Dispatcher = ModelPrograms(lambda text: gpu.wrong("dispatch", text))
         self._rlc_started: set[int] = set()
         base = gpu.chip.bases("NBIF")[0]
@@ -201,6 +213,7 @@ class Gfx:
         self.hung.clear()
         self.rlc_stuck = self.kiq_dead = self._ignored_kiq = False
         self._rlc_started.clear()
+        self.saved.clear()
         self._drop(list(self.queues))
         self.resources = [Resources() for _ in range(XCCS)]
         if not self._gpu.is_used:
@@ -282,14 +295,16 @@ class Gfx:
             CLIENT_SE0SH, INT_SQ, vmid=queue.vmid, pasid=queue.pasid, node=queue.slot.node, context=context
         )
 
-    def set_process(self, xcc: int, vmid: int, base: int, bases: int, config: int) -> None:
-        """A process gets a VMID: its page table in the hub of the XCC and in all MMHUBs (item 67)."""
+    def set_process(self, xcc: int, vmid: int, pasid: int, base: int, bases: int, config: int) -> None:
+        """A process gets a VMID: its page table in the hub of the XCC and in all MMHUBs (item 67), its PASID for interrupts
+        (the fault handlers of gmc_v9_0.c and kfd_int_process_v9.c go by it)."""
         registers = self._gpu.registers
         for hub in (f"GC[{xcc}]", *MMHUBS):
             address = registers.layout.address(f"{hub}.VM_CONTEXT0_PAGE_TABLE_BASE_ADDR_LO32") + 2 * vmid
             registers.write(address, base & 0xFFFFFFFF, "scheduler")
             registers.write(address + 1, base >> 32, "scheduler")
             self._gpu.gmc.invalidate(hub, 1 << vmid)
+        self._gpu.ih.set_pasid(vmid, pasid)
         for name, value in (("SH_MEM_BASES", bases), ("SH_MEM_CONFIG", config)):
             registers.store_bank(f"GC[{xcc}].{name}", vmid << 4, value)
 
@@ -317,7 +332,7 @@ class Gfx:
         """Status registers follow the queues; those of a hung XCC stay as the fault set them."""
         if xcc in self.hung:
             return
-        busy = [q for q in self.queues.values() if q.slot.xcc == xcc and (q.state is not State.IDLE or q.waves)]
+        busy = [queue for queue in self.queues.values() if queue.slot.xcc == xcc and queue.in_work]
         waves = sum(1 << q.slot.pipe * 8 + q.slot.queue for q in busy if q.waves and q.slot.me == 1)
         self._set(xcc, "SPI_CSQ_WF_ACTIVE_STATUS", waves)
         if bool(busy) == (xcc in self.busy):
@@ -371,7 +386,8 @@ class Gfx:
             self._gpu.registers.store(entry, done)
 
     def mec_control(self, entry: Entry, value: int) -> None:
-        """Halt, and reset of pipes: a pipe under reset loses its queues (gfx_v9_4_3_reset_hw_pipe)."""
+        """Halt, and reset of pipes: a pipe under reset loses the queue in work (gfx_v9_4_3_reset_hw_pipe; the callers set
+        up no other one again), and all of them when the engine is halted, too."""
         xcc = entry.instance
         rising = value & ~self._gpu.registers.stored(entry)
         self._gpu.registers.store(entry, value)
@@ -388,9 +404,13 @@ class Gfx:
             self._end_hang(xcc)
         if (2, 1) in pipes or (2, 0) in pipes:  # the KIQ runs there; before it hangs there is nothing to cure
             self.kiq_dead = self.kiq_dead and not self._ignored_kiq
+        bits = Regs.CP_MEC_CNTL.kind(value)
         for me, pipe in pipes:
             self._gpu.gmc.stays.pop(f"GC[{xcc}]", None)
-            self._drop([Slot(xcc, me, pipe, queue) for queue in range(QUEUES)])
+            slots = [Slot(xcc, me, pipe, queue) for queue in range(QUEUES)]
+            if not (bits.MEC_ME1_HALT if me == 1 else bits.MEC_ME2_HALT):
+                slots = [slot for slot in slots if slot not in self.queues or self.queues[slot].has_work]
+            self._drop(slots)
         for queue in self.queues.values():
             if queue.slot.xcc == xcc:
                 queue.wake()
@@ -443,7 +463,7 @@ class Gfx:
         queue = self.queues.get(slot)
         may = queue is None or request == 2 or queue.can_drain()
         if not may or not self.works(slot):
-            self._gpu.hive.events.after(POLL_AFTER_S, lambda: self._try_dequeue(slot))
+            self._gpu.hive.events.after(self._dequeues.next_look_s(slot), lambda: self._try_dequeue(slot))
             return
         fate = self._gpu.resets.fate(Reset.QUEUE)
         if fate is Fate.HANGS:
@@ -457,10 +477,17 @@ class Gfx:
         self.remove(slot)
 
     def queue_reset(self, entry: Entry, value: int) -> None:
-        """SPI drops the waves of the selected queue."""
+        """SPI drops the waves of the selected queue; a dequeue that waited for them takes effect (kgd_gfx_v9_hqd_reset)."""
         queue = self.queues.get(self._selected(entry))
-        if value & 1 and queue is not None and self._gpu.resets.fate(Reset.QUEUE) is Fate.WORKS:
-            queue.kill_waves()
+        if not value & 1 or queue is None or self._gpu.resets.fate(Reset.QUEUE) is not Fate.WORKS:
+            return
+        held = queue.waves is not None
+        queue.kill_waves()
+        may = (held or queue.can_drain()) and self.works(queue.slot)
+        if queue.bank.get("CP_HQD_DEQUEUE_REQUEST") and may:
+            self._gpu.gmc.stays.pop(f"GC[{queue.slot.xcc}]", None)
+            queue.bank.set("CP_HQD_DEQUEUE_REQUEST", 0)
+            self.remove(queue.slot)
 
     def sq_command(self, entry: Entry, value: int) -> None:
         """Kill waves, of one VMID or all."""
@@ -498,6 +525,7 @@ def declare(layout: Layout, chip: Chip) -> None:
         unit.plain(_PER_PIPE, bank=select, bank_mask=PIPE_SELECT)
         unit.plain(_PER_VMID, bank=select, bank_mask=VMID_SELECT)
         _reserved(unit, unit.address(Regs.CP_HQD_PQ_DOORBELL_CONTROL) + 1)
+        _other_vmids(unit)
         _banked(unit, "CP_HQD_ACTIVE", Gfx.hqd_active)
         _banked(unit, "CP_HQD_DEQUEUE_REQUEST", Gfx.hqd_dequeue)
         _banked(unit, "CP_HQD_PQ_WPTR_LO", Gfx.hqd_wptr)
@@ -511,6 +539,15 @@ def declare(layout: Layout, chip: Chip) -> None:
         unit.active(Regs.RLC_CNTL, on_read=Gfx.rlc_control)
         unit.active(Regs.RLC_SAFE_MODE, on_write=Gfx.safe_mode)
         unit.active(Regs.RLC_CAPTURE_GPU_CLOCK_COUNT, on_write=Gfx.capture_clock)
+
+
+def _other_vmids(unit: Unit) -> None:
+    """GDS has a set of registers for each VMID; the header names the first (gfx_v9_4_3_xcc_init_compute_vmid)."""
+    for register, step in _GDS:
+        first, reset = unit.address(register), _RESETS.get(register.name, 0)
+        for vmid in range(1, VMIDS):
+            name = register.name.replace("VMID0", f"VMID{vmid}")
+            unit.layout.add(Entry(f"{unit.prefix}.{name}", first + vmid * step, reset, unit.owner, unit.instance))
 
 
 def _banked(unit: Unit, name: str, on_write: OnWrite) -> None:

@@ -505,4 +505,4 @@ def declare(layout: Layout, chip: Chip) -> None:
     for aid, bases in enumerate(chip.bases("MMHUB")):
         unit = layout.unit(Mmhub, f"MMHUB[{aid}]", bases, "gmc", aid)
         _declare_hub(unit, Mmhub)
-        unit.plain(_SNOOP)
+        unit.plain((*_SNOOP, "PCTL0_MMHUB_DEEPSLEEP_IB"))  # video rings keep their hub awake with it

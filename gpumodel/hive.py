@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from base.clock import Clock
-from gpumodel import gfx, gmc, ih, nbio, psp, ras, sdma, smu, smuio, xgmi
+from gpumodel import gfx, gmc, ih, jpeg, nbio, psp, ras, sdma, smu, smuio, vcn, xgmi
 from gpumodel.chips import Chip
 from gpumodel.device import ModelGpu
 from gpumodel.events import Events
@@ -28,7 +28,7 @@ class Placed:
 def layout_of(chip: Chip) -> Layout:
     """All registers that the model of a part knows; made once, shared by its GPUs."""
     layout = Layout()
-    for block in (nbio, ras, smuio, psp, smu, gmc, ih, gfx, sdma, xgmi):
+    for block in (nbio, ras, smuio, psp, smu, gmc, ih, gfx, sdma, xgmi, vcn, jpeg):
         block.declare(layout, chip)
     return layout
 
@@ -54,3 +54,15 @@ class Hive:
             gpu.power_on()
         for placed in faults:
             placed.fault.apply(self.gpus[placed.gpu])
+
+    def change(self, used: bool, faults: Iterable[Placed]) -> None:
+        """All GPUs switched off and on into another state; config space stays, so that a system that sees them may go on."""
+        self.used = used
+        for gpu in self.gpus:
+            gpu.is_used = used
+            gpu.lost = False
+            gpu.lost_bars.clear()
+            gpu.faults.clear()
+            gpu.doorbells.clear()
+            gpu.vram.clear()
+        self.power_on(faults)

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gpumodel.chips import Chip
+from gpumodel.chips import AID_STRIDE, AIDS, Chip
 from gpumodel.registerfile import Entry, Layout
 from registers.amd.osssys_4_4_2 import Osssys as Regs
 
@@ -31,8 +31,11 @@ DOORBELL_ENABLE = 1 << 28
 DOORBELL_OFFSET = 0x03FFFFFF
 CLIENT_IH = 0x00
 CLIENT_MP1 = 0x1F
-MM_CLIENTS = frozenset((0x01, 0x04, 0x08, 0x09, 0x12))  # SDMA and VMC: PASIDs of their VMIDs are in the second table
+MM_CLIENTS = frozenset(
+    (0x01, 0x04, 0x08, 0x09, 0x10, 0x12)
+)  # SDMA, VCN and VMC: PASIDs of their VMIDs are in the second table
 FLOOD_SOURCE = 0xFE  # guess: any source; the driver's own one is what gets lost
+NODES_AN_AID = 4
 _RINGS = ("", "_RING1")
 
 
@@ -66,7 +69,7 @@ class Ih:
         if not self._enabled(ring):
             self._drop(f"interrupt {client:#x}/{source} while ring {ring} is off")
             return
-        pasid = pasid or self._pasid(client, vmid)
+        pasid = pasid or self._pasid(client, vmid, node)
         stamp = self._timestamp(ring)
         entry = struct.pack(
             "<8I",
@@ -200,9 +203,14 @@ class Ih:
     def _hub(self, client: int) -> int:
         return int(client in MM_CLIENTS)
 
-    def _pasid(self, client: int, vmid: int) -> int:
-        table = "IH_VMID_LUT_MM" if client in MM_CLIENTS else "IH_VMID_LUT"
-        return self._gpu.registers.get(f"OSSSYS.{table}[{vmid & 0xF}]") & 0xFFFF
+    def set_pasid(self, vmid: int, pasid: int) -> None:
+        """For all clients, as kgd_gfx_v9_4_3_set_pasid_vmid_mapping does; a scheduler does it for its processes."""
+        for table in ("OSSSYS.IH_VMID_LUT", *(_mm_lut(aid) for aid in range(AIDS))):
+            self._gpu.registers.set(f"{table}[{vmid}]", pasid)
+
+    def _pasid(self, client: int, vmid: int, node: int) -> int:
+        table = _mm_lut(node // NODES_AN_AID % AIDS) if client in MM_CLIENTS else "OSSSYS.IH_VMID_LUT"
+        return self._gpu.registers.get(f"{table}[{vmid & 0xF}]") & 0xFFFF
 
     def _drop(self, why: str) -> None:
         self.dropped += 1
@@ -219,6 +227,12 @@ class Ih:
 
 def _name(what: str, ring: int) -> str:
     return f"OSSSYS.IH_RB_{what}{_RINGS[ring]}"
+
+
+def _mm_lut(aid: int) -> str:
+    """guess: each AID has a table of its own, because rings set one of their own AID before a job (register numbers are
+    local; gmc_v9_0_emit_pasid_mapping), and IH_VMID_LUT_INDEX counts 4 for each AID."""
+    return f"OSSSYS[{aid}].IH_VMID_LUT_MM" if aid else "OSSSYS.IH_VMID_LUT_MM"
 
 
 def declare(layout: Layout, chip: Chip) -> None:
@@ -247,4 +261,7 @@ def declare(layout: Layout, chip: Chip) -> None:
     )
     for vmid in range(16):
         for name, register in (("IH_VMID_LUT", Regs.IH_VMID_0_LUT), ("IH_VMID_LUT_MM", Regs.IH_VMID_0_LUT_MM)):
-            layout.add(Entry(f"OSSSYS.{name}[{vmid}]", unit.address(register) + vmid, 0, "ih", 0))
+            place = unit.address(register) + vmid
+            layout.add(Entry(f"OSSSYS.{name}[{vmid}]", place, 0, "ih", 0))
+            for aid in range(1, AIDS):
+                layout.add(Entry(f"OSSSYS[{aid}].{name}[{vmid}]", place + aid * AID_STRIDE, 0, "ih", aid))

@@ -33,7 +33,9 @@ RATE_SHIFT = 5  # LC_CURRENT_DATA_RATE: 0 is 2.5 GT/s
 
 # Doorbell routing: entry 0 of DOORBELL0_CTRL is the interrupt ring's, 1 to 16 those of the SDMA engines, 17 to 20 of VCN.
 # Behind it, on the AID of the receiver, an S2A entry passes the doorbell on: its number, AWID, AWADDR[31:28].
+# Only the lower 12 bits of the address count (amdgpu_amdkfd.c, amdgpu_amdkfd_device_init): pages of processes look alike.
 CTRL_ENTRIES = 21
+ROUTED_DWORDS = 1024
 S2A_ENTRIES = 16
 FIRST_VCN_ENTRY = 17
 SDMA_PORTS = ((1, 0xE, 1), (2, 0x8, 2), (5, 0x9, 8), (6, 0xA, 9))
@@ -127,7 +129,8 @@ class Nbio:
 
     def _take(self, index: int, value: int) -> bool:
         gpu = self._gpu
-        route = next((known for known in self._known_routes() if known.first <= index <= known.last), None)
+        place = index & ROUTED_DWORDS - 1
+        route = next((known for known in self._known_routes() if known.first <= place <= known.last), None)
         if route is None:
             return gpu.gfx.doorbell(index, value)
         if route.why_lost:
@@ -135,6 +138,8 @@ class Nbio:
             return False
         if route.block == "sdma":
             return gpu.sdma.doorbell(route.unit, index, value)
+        if route.block == "vcn":
+            return gpu.vcn.doorbell(route.unit, index, value) or gpu.jpeg.doorbell(route.unit, index, value)
         return route.block == "ih" and gpu.ih.doorbell(index, value)
 
     def rings_itself(self, bus_addr: int, data: bytes) -> bool:

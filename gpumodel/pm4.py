@@ -92,6 +92,15 @@ class Pm4:
 
             self._handlers.update(Scheduler(queue, self).handlers())
 
+    @property
+    def in_work(self) -> bool:
+        """Whether it is inside an indirect buffer."""
+        return any(frame.start is None for frame in self._frames)
+
+    def serve(self, queue: ComputeQueue) -> None:
+        """The same queue in another slot."""
+        self._queue = queue
+
     def run(self) -> None:
         """Until the ring is empty, or something has to be waited for."""
         for _ in range(PACKETS_A_RUN):

@@ -35,6 +35,7 @@ COMPONENT_S = 2e-3  # guess: the bootloader checks and starts one component
 SOS_ALIVE_S = (
     50e-3  # guess: after the kernel has waited 20 ms and taken its sample, before its 100 ms are over (item 22)
 )
+SOS_PATIENCE = 40  # guess: so many times longer it may take when nobody looks
 CONTROL_S = 1e-3  # guess: opening or closing a ring
 
 FRAME_BYTES = 64
@@ -112,6 +113,8 @@ class Psp:
         self._place = 0  # of the next component
         self._release = 0
         self._busy = False
+        self._looked = False  # at the sign of life, since the secure OS was asked for
+        self._patience = 0
 
     @property
     def alive(self) -> bool:
@@ -182,6 +185,8 @@ class Psp:
         error = self._take(command)
         self._set(35, READY | error)
         if not error and command == COMPONENTS[-1].command:
+            self._looked = False
+            self._patience = SOS_PATIENCE
             self._after(SOS_ALIVE_S - COMPONENT_S, self._sos_starts)
 
     def _take(self, command: int) -> int:
@@ -220,7 +225,16 @@ class Psp:
             self._release = blob.version
         return 0
 
+    def sign_of_life(self, entry: Entry) -> int:
+        self._looked = True
+        return self._gpu.registers.stored(entry)
+
     def _sos_starts(self) -> None:
+        """Not before somebody took his sample: a guest that is short of processor time may wake up from its 20 ms late."""
+        if not self._looked and self._patience:
+            self._patience -= 1
+            self._after(SOS_ALIVE_S, self._sos_starts)
+            return
         self._set(58, self._release)
         self._set(81, SIGN_OF_LIFE)
         self._set(64, READY)
@@ -331,7 +345,8 @@ def declare(layout: Layout, chip: Chip) -> None:
     unit = layout.unit(Regs, "MP0[0]", chip.bases("MP0")[0], "psp")
     for register, hook in commands.items():
         unit.active(register, resets.get(register.name, 0), on_write=hook)
-    names = {register.name for register in commands}
+    unit.active(Regs.MP0_SMN_C2PMSG_81, on_read=Psp.sign_of_life)
+    names = {register.name for register in commands} | {Regs.MP0_SMN_C2PMSG_81.name}
     unit.plain([name for name in Regs.REGISTERS if name.startswith("MP0_SMN_C2PMSG_") and name not in names], resets)
     base = chip.bases("MP0")[0][0]
     for name, offset in _UNLISTED.items():

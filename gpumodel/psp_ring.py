@@ -17,6 +17,7 @@ from gpumodel.chips import AIDS, VRAM_MC_BASE, XCCS
 from gpumodel.gmc import PageFault
 from gpumodel.psp_blobs import Blob, BlobError, Flaw, Kind, load
 from gpumodel.psp_ta import Applications
+from gpumodel.vcn import BadList
 from registers.amd.mmhub_1_8_0 import Mmhub
 from registers.amd.nbio_7_9_0 import Nbio
 from registers.amd.osssys_4_4_2 import Osssys
@@ -286,13 +287,22 @@ class Ring:
         if address % PAGE:
             raise Refusal(Status.BAD_PARAMETERS, f"firmware at {address:#x}: not at a page")
         if kind in _UNSIGNED:
-            self._gpu.gmc.mc_read(address, max(size, 1))
+            self._image(kind, self._gpu.gmc.mc_read(address, max(size, 1)))
             return 0
         if kind not in _BLOBS:
             raise Refusal(Status.NOT_SUPPORTED, f"firmware type {kind}")
         wanted, name = _BLOBS[kind]
         self._fault(name)
         return self._blob(address, size, frozenset({int(wanted)}), name).version
+
+    def _image(self, kind: int, data: bytes) -> None:
+        """Of the types for register images the kernel sends the first only, for whichever engine."""
+        if kind != Firmware.GFX_FW_TYPE_VCN0_RAM:
+            return
+        try:
+            self._gpu.vcn.apply(data)
+        except BadList as error:
+            raise Refusal(Status.BAD_PARAMETERS, f"firmware type {kind}: {error}") from error
 
     def _blob(self, address: int, size: int, wanted: frozenset[int], name: str) -> Blob:
         family = ".".join(map(str, self._gpu.chip.version("GC")))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gpumodel.aql import Aql
 from gpumodel.dispatch import Dispatch, Outcome
+from gpumodel.events import Patience
 from gpumodel.gmc import PageFault
 from gpumodel.pm4 import Pm4, State
 from gpumodel.registerfile import BANK_SHIFT, WORD
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from gpumodel.device import ModelGpu
     from gpumodel.gfx import Gfx
 
-POLL_AFTER_S = 1e-6  # guess: how soon a wait looks again
 DOORBELL_S = 1e-6  # guess: until the MEC looks at a queue whose doorbell rang
 CLIENT_CPF, CLIENT_CPC = 4, 5  # gmc_v9_0.c, client names of the GFX hub
 FETCH_DWORDS = 1 << 16  # more than the longest packet
@@ -121,6 +121,7 @@ class ComputeQueue:
         self.active = True
         self.preemptable = True  # at a packet boundary, or in a wait that allows it
         self._due = False
+        self._patience = Patience(gpu.clock)
         self.wptr = self._start_wptr()
         self.position = self._start_position()
         self._reported = self.position
@@ -176,7 +177,7 @@ class ComputeQueue:
         except PageFault as fault:
             self.stop(f"page fault: {fault}")
         if self.state in (State.WAITING, State.WAVES):
-            self.wake(POLL_AFTER_S)
+            self.wake(self._patience.next_look_s((self.position, self.why)))
         self._show_position()
         self.gfx.show(self.slot.xcc)
 
@@ -215,9 +216,36 @@ class ComputeQueue:
         self.wake()
         self.gfx.show(self.slot.xcc)
 
+    @property
+    def in_work(self) -> bool:
+        return self.state is not State.IDLE or self.waves is not None
+
+    @property
+    def has_work(self) -> bool:
+        """In work, or about to be."""
+        return self.in_work or self.position < self.wptr
+
     def can_drain(self) -> bool:
         """Whether it can be taken off without force."""
         return self.waves is None and self.state is not State.STOPPED and self.preemptable
+
+    def can_be_saved(self) -> bool:
+        """Whether a scheduler can take it off: waves that run go into the memory that the queue brought (CWSR)."""
+        if self.waves is None:
+            return self.can_drain()
+        saves = Regs.CP_HQD_PERSISTENT_STATE.kind(self.bank.get("CP_HQD_PERSISTENT_STATE")).QSWITCH_MODE
+        return bool(saves) and self.waves.outcome is Outcome.RUNNING and self.state is not State.STOPPED
+
+    @property
+    def leaves_state(self) -> bool:
+        """Whether there is more to it than its registers and its ring."""
+        return self.waves is not None or bool(self.shader_registers) or self._worker.in_work
+
+    def resume(self, before: ComputeQueue) -> None:
+        """Go on where it was before it was taken off."""
+        self.waves, self.shader_registers = before.waves, before.shader_registers
+        self._worker = before._worker
+        self._worker.serve(self)
 
     def interrupt(self, source: int, context: int = 0) -> None:
         words = (context & WORD, 0, 0, 0)

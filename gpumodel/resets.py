@@ -55,7 +55,7 @@ class Done:
 
 
 class Resets:
-    """The resets of one GPU. `done`: those that struck; `quiet`: neither config space nor a BAR answers; `booting`: firmware.
+    """The resets of one GPU. `done`: those that struck; `quiet`: no BAR answers; `booting`: firmware.
 
     Faults: `hangs`, `lies`, `clobbers_after` by method; `wears_out`: so many mode1 resets work between two bus resets (None:
     any number); `late`: mode1 strikes late; `loses_config`: the device is gone after FLR and bus reset."""
@@ -90,6 +90,11 @@ class Resets:
         if kind in self.hangs:
             return Fate.HANGS
         return Fate.LIES if kind in self.lies else Fate.WORKS
+
+    @property
+    def away(self) -> bool:
+        """Config space does not answer either; the PCI Express port lives on in mode2 (NBIO untouched)."""
+        return self.quiet and self.done[-1].kind is not Reset.MODE2
 
     def from_smu(self, kind: Reset, answered: Callable[[], None]) -> None:
         """GfxDriverReset: `answered` sets the SMU's response. Mode1 is answered first, mode2 when it is over."""
@@ -148,7 +153,7 @@ class Resets:
         gpu.config = config
         gpu.lost = False
         gpu.lost_bars.clear()
-        unassign(gpu)
+        unassign(gpu, keep_bars=gpu.host_keeps_bars)
         gpu.doorbells.clear()
         gpu.vram.clear()
         gpu.is_used = False
@@ -165,7 +170,7 @@ class Resets:
     def _strike_engines(self) -> None:
         """GFX and SDMA with their firmware, GFXHUB, config space; VRAM, TMR, secure OS, SMU, MMHUB stay."""
         gpu = self._gpu
-        unassign(gpu)
+        unassign(gpu, keep_bars=gpu.host_keeps_bars)
         gpu.is_used = False
         gpu.registers.forget(lambda entry: entry.owner in ("gfx", "sdma") or entry.name.startswith("GC["))
         gpu.gmc.reset_gfx()
@@ -213,7 +218,7 @@ class Resets:
         self._gpu.hive.events.after(delay_s, when_due, follow=True)
 
 
-def unassign(gpu: ModelGpu) -> None:
+def unassign(gpu: ModelGpu, *, keep_bars: bool = False) -> None:
     """What software may write in config space is as after power-on: no addresses, nothing enabled. A BAR is deaf until
     each half of its address that changed has been written again."""
     config, fresh = gpu.config, gpu.fresh_config
@@ -223,6 +228,6 @@ def unassign(gpu: ModelGpu) -> None:
             config.data[place] = config.data[place] & ~mask | fresh.data[place] & mask
     config.write(pciconfig.COMMAND, 2, 0)
     for place in range(_BARS.start, _BARS.stop, 4):
-        config.write(place, 4, 0)
+        config.write(place, 4, before[place] if keep_bars else 0)
         if config.read(place, 4) != before[place]:
             gpu.lost_bars.add(place)

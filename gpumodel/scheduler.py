@@ -25,10 +25,15 @@ RUN_LIST = 0xA5
 MQD_BYTES = 2048
 MQD_HQD = 128  # dword of the first HQD register
 MQD_RPTR = 138
+MQD_STACK_SIZE, MQD_WAVES = 175, 176  # control stack size; where the state of waves ends: the same when there is none
 MQD_WPTR = 182
 MQD_STRIDE = 226
+MQD_STUCK = 240  # queue_doorbell_id0 to 15 of a HIQ
+MOST_STUCK = 16
+LATENCY_UNIT_S = 0.1  # SET_RESOURCES.unmap_latency: kfd_packet_manager_v9.c divides milliseconds by 100
 DOORBELL_BITS = 0x0FFFFFFC
 DOORBELL_EN = 1 << 30
+SAVED_BYTES = 0x1000  # guess: what the state of a wave takes; only "not 0" matters
 ENGINE_COMPUTE, ENGINE_HIQ, ENGINE_SDMA0, ENGINE_SDMA1 = 0, 1, 2, 3
 PREEMPT, RESET, DISABLE_PROCESS, PREEMPT_NO_UNMAP = range(4)
 BY_DOORBELL, BY_PASID, ALL, ALL_BUT_STATIC = range(4)
@@ -42,6 +47,7 @@ class Scheduler:
         self._queue, self._pm4, self._gpu = queue, pm4, queue.gpu
         self._gfx: Gfx = queue.gfx
         self._process: tuple[int, int] = (0, 0)  # VMID and PASID of the MAP_PROCESS before
+        self._waits_since: float | None = None  # for queues that do not drain
 
     def handlers(self) -> dict[int, Callable[[Body], Verdict]]:
         return {
@@ -60,6 +66,7 @@ class Scheduler:
             resources.queue_mask = mask_high << 32 | mask_low
         else:
             resources.vmid_mask = control & 0xFFFF
+            resources.unmap_latency_s = (control >> 16 & 0xFF) * LATENCY_UNIT_S
             resources.user_queue_mask = mask_high << 32 | mask_low
         return True
 
@@ -113,8 +120,18 @@ class Scheduler:
             bank.set("CP_HQD_VMID", vmid)
         queue = self._gfx.activate(slot, scheduler=hiq, pasid=pasid)
         queue.logic_xcc = words[MQD_LOGIC_XCC]
+        self._restore(queue, mqd, words)
         if wptr_address:
             self._poll_wptr(queue, wptr_address)
+
+    def _restore(self, queue: ComputeQueue, mqd: int, words: tuple[int, ...]) -> None:
+        """What `_save` left, if this is still the same queue: a new one has a new MQD (init_mqd of kfd_mqd_manager_v9.c)."""
+        before = self._gfx.saved.pop((queue.slot.xcc, mqd), None)
+        if before is None or words[MQD_WAVES] == words[MQD_STACK_SIZE]:
+            return
+        stack = words[MQD_STACK_SIZE].to_bytes(4, "little")
+        self._gpu.gmc.write(queue.hub, 0, mqd + MQD_WAVES * 4, stack, client=5)
+        queue.resume(before)
 
     def _poll_wptr(self, queue: ComputeQueue, address: int) -> None:
         """The write pointer in memory: packets for AQL, dwords else."""
@@ -151,31 +168,57 @@ class Scheduler:
             chosen = [queue for queue in mine if queue.pasid == first & 0xFFFF and not queue.scheduler]
         else:
             chosen = [queue for queue in mine if not queue.scheduler and queue.vmid]
-            if xcc == 0:
-                self._gpu.sdma.unmap_user_queues()
+            if xcc == 0 and not self._gpu.sdma.unmap_user_queues():
+                self._queue.wait("a copy queue has a packet in work")
+                return False
         if action == PREEMPT_NO_UNMAP:
             self._pm4.write(body[3] << 32 | body[2] & ~3, body[4].to_bytes(4, "little"))
             return True
         return self._take_off(chosen, force=action == RESET)
 
     def _take_off(self, chosen: list[ComputeQueue], *, force: bool) -> Verdict:
-        """A queue that cannot be drained holds its scheduler up."""
+        """A queue that cannot be drained holds its scheduler up: a HIQ for the latency that it was given, then it leaves
+        the queue where it is, with a dequeue request, and tells the doorbell in its own MQD; no error is returned
+        (kfd_device_queue_manager.c, unmap_queues_cpsch: "HIQ will abandon the unmap request")."""
         fate = self._gpu.resets.fate(Reset.QUEUE) if force else Fate.WORKS
         if fate is Fate.HANGS:
             self._queue.wait("the reset of a queue does not end")
             return False
         if fate is Fate.LIES:
             return True
+        stuck = [queue for queue in chosen if not force and not queue.can_be_saved()]
         for queue in chosen:
+            if queue in stuck:
+                continue
             if force:
                 self._gpu.gmc.stays.pop(f"GC[{queue.slot.xcc}]", None)
-            if not force and not queue.can_drain():
-                self._queue.wait(f"{queue.slot} does not drain: {queue.why}")
-                return False
             if not force:
                 self._save(queue)
             self._gfx.remove(queue.slot)
+        if stuck and not self._abandons():
+            self._queue.wait(f"{stuck[0].slot} does not drain: {stuck[0].why}")
+            return False
+        self._waits_since = None
+        if stuck:
+            self._tell_stuck(stuck)
         return True
+
+    def _abandons(self) -> bool:
+        """Whether a HIQ has waited long enough; the KIQ waits for ever."""
+        latency_s = self._gfx.resources[self._queue.slot.xcc].unmap_latency_s
+        now = self._gpu.clock.now()
+        if self._waits_since is None:
+            self._waits_since = now
+        return not self._queue.is_kiq and bool(latency_s) and now - self._waits_since >= latency_s
+
+    def _tell_stuck(self, stuck: list[ComputeQueue]) -> None:
+        bank = self._queue.bank
+        mqd = bank.get("CP_MQD_BASE_ADDR_HI") << 32 | bank.get("CP_MQD_BASE_ADDR")
+        doorbells = [queue.doorbell_index or 0 for queue in stuck[:MOST_STUCK]]  # guess: in dwords of BAR2
+        data = struct.pack(f"<{len(doorbells)}I", *doorbells)
+        self._gpu.gmc.write(self._queue.hub, 0, mqd + MQD_STUCK * 4, data, client=5)
+        for queue in stuck:
+            queue.bank.set("CP_HQD_DEQUEUE_REQUEST", 1)
 
     def _save(self, queue: ComputeQueue) -> None:
         """Pointers go back into the MQD, from where the next mapping takes them."""
@@ -185,13 +228,31 @@ class Scheduler:
         shown = (queue.position % queue.size).to_bytes(4, "little")
         write(queue.hub, 0, mqd + MQD_RPTR * 4, shown, client=5)
         write(queue.hub, 0, mqd + MQD_WPTR * 4, queue.wptr.to_bytes(8, "little"), client=5)
+        if queue.leaves_state:
+            place = bank.get("CP_HQD_CNTL_STACK_SIZE") + SAVED_BYTES
+            write(queue.hub, 0, mqd + MQD_WAVES * 4, place.to_bytes(4, "little"), client=5)
+            self._gfx.saved[queue.slot.xcc, mqd] = queue
 
     def _query_status(self, body: Body) -> Verdict:
         control, _, low, high, data_low, data_high = needs(body, 6)[:6]
         if control >> 30 != 2:
             raise BadPacket(f"QUERY_STATUS command {control >> 30}")
+        if late := self._late():
+            self._queue.wait(f"QUERY_STATUS: {late[0].slot} is not yet there")
+            return False
         self._pm4.write(high << 32 | low & ~7, struct.pack("<II", data_low, data_high))
         return True
+
+    def _late(self) -> list[ComputeQueue]:
+        """HIQs of other XCCs that run the same ring and have not come as far. guess: they tell a status together, because
+        the kernel waits for one fence and then looks into the MQDs of all (check_preemption_failed_v9_4_3)."""
+        mine = self._queue
+        if mine.is_kiq:
+            return []
+        others = (queue for queue in self._gfx.queues.values() if queue.scheduler and not queue.is_kiq)
+        return [
+            queue for queue in others if queue.doorbell_index == mine.doorbell_index and queue.position < mine.position
+        ]
 
     def _run_list(self, body: Body) -> Verdict:
         low, high, control = needs(body, 3)[:3]
@@ -211,5 +272,6 @@ class Scheduler:
             self._process = (0, 0)
             return True
         self._process = (vmid, pasid & 0xFFFF)
-        self._gfx.set_process(self._queue.slot.xcc, vmid, base_high << 32 | base_low, bases, config)
+        base = base_high << 32 | base_low
+        self._gfx.set_process(self._queue.slot.xcc, vmid, pasid & 0xFFFF, base, bases, config)
         return True

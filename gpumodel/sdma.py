@@ -6,12 +6,14 @@ reset values: asic_reg/sdma0/sdma0_4_0_default.h, an older relative."""
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 from gpumodel.chips import SDMAS, Chip
 from gpumodel.faults import Reset
 from gpumodel.gmc import PageFault
-from gpumodel.registerfile import Entry, Layout
+from gpumodel.pm4 import BadPacket, State
+from gpumodel.registerfile import WORD, Entry, Layout
 from gpumodel.resets import Fate
 from gpumodel.sdma_engine import FIRST_USER_RING, RINGS, Engine, Ring
 from gpumodel.sdma_engine import IDLE_STATUS as IDLE_STATUS
@@ -79,6 +81,8 @@ _MQD = {
     "RB_RPTR_ADDR_HI": 8,
     "RB_RPTR_ADDR_LO": 9,
 }
+MQD_IB_OFFSET, MQD_IB_BASE, MQD_IB_SIZE = 12, 13, 15
+UNSELECTED = 4  # CONTEXT_STATUS of a user ring that is not in work
 
 
 class Sdma:
@@ -184,17 +188,38 @@ class Sdma:
             except PageFault as fault:
                 self._gpu.wrong("sdma", f"engine {engine}: write pointer at {wptr_address:#x}: {fault}")
         ring.restart()
+        try:
+            if mqd[MQD_IB_SIZE]:
+                ring.resume(mqd[MQD_IB_BASE] | mqd[MQD_IB_BASE + 1] << 32, mqd[MQD_IB_SIZE], mqd[MQD_IB_OFFSET])
+        except (BadPacket, PageFault) as error:
+            self._gpu.wrong("sdma", f"engine {engine}: a queue cannot go on where it was: {error}")
         self.engines[engine].wake(DOORBELL_S)
 
-    def unmap_user_queues(self) -> None:
-        """All of them; pointers go back into the MQDs."""
-        for engine in self.engines:
-            for ring in engine.rings[FIRST_USER_RING:]:
-                if ring.enabled and ring.mqd:
-                    pointers = [ring.get(name) for name in ("RB_RPTR", "RB_RPTR_HI", "RB_WPTR", "RB_WPTR_HI")]
-                    data = b"".join(word.to_bytes(4, "little") for word in pointers)
-                    self._gpu.gmc.write("GC[0]", 0, ring.mqd + _MQD["RB_RPTR"] * 4, data)
-                    ring.set("RB_CNTL", ring.get("RB_CNTL") & ~1)
+    def unmap_user_queues(self) -> bool:
+        """All of them; what they are at goes back into their MQDs. False: one has a packet in work, ask again.
+
+        One that stopped for good stays, and is selected: so the driver finds it and resets its engine (sdma_has_hang)."""
+        mapped = [
+            (engine, ring)
+            for engine in self.engines
+            for ring in engine.rings[FIRST_USER_RING:]
+            if ring.enabled and ring.mqd and not self._is_stuck(engine, ring)
+        ]
+        if any(engine.at_work is ring for engine, ring in mapped):
+            return False
+        for engine, ring in mapped:
+            pointers = [ring.get(name) for name in ("RB_RPTR", "RB_RPTR_HI", "RB_WPTR", "RB_WPTR_HI")]
+            base, size, offset = ring.leave()
+            places = {_MQD["RB_RPTR"]: pointers, MQD_IB_OFFSET: [offset, base & WORD, base >> 32, size]}
+            for place, words in places.items():
+                self._gpu.gmc.write("GC[0]", 0, ring.mqd + place * 4, struct.pack(f"<{len(words)}I", *words))
+            ring.set("RB_CNTL", ring.get("RB_CNTL") & ~1)
+            ring.set("CONTEXT_STATUS", UNSELECTED)
+            engine.wake()  # for the status of the others
+        return True
+
+    def _is_stuck(self, engine: Engine, ring: Ring) -> bool:
+        return ring.state is State.STOPPED or (engine.index in self.hung and engine.at_work is ring)
 
     # Registers.
 

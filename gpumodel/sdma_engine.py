@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpumodel.events import LOOK_S, Patience
 from gpumodel.gmc import PageFault
 from gpumodel.pm4 import BadPacket, State
 from gpumodel.sdma_packets import INT_TRAP, Executor, Timed, Wait, length
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 RINGS = ("GFX", "PAGE", *(f"RLC{number}" for number in range(8)))
 FIRST_USER_RING = 2
-POLL_AFTER_S = 1e-6  # guess: how soon a poll looks again
 PACKETS_A_RUN = 20000
 FETCH_DWORDS = 1 << 16
 CLIENTS = (8, 9, 1, 4)  # interrupt clients of the engines of an AID (item 19)
@@ -40,6 +40,7 @@ class Frame:
     words: tuple[int, ...]
     vmid: int
     start: int | None = None  # ring position of words[0]
+    base: int = 0  # address of an indirect buffer
     at: int = 0
     end: int = 0  # of the packet in work
 
@@ -114,15 +115,29 @@ class Ring:
         place = Regs.SDMA_GFX_DOORBELL_OFFSET.kind(self.get("DOORBELL_OFFSET"))
         return bool(enabled and index == place.OFFSET)
 
-    def restart(self) -> None:
+    def restart(self, position: int | None = None) -> None:
         """The ring was switched on: pointers as the registers have them (item 63)."""
         self._frames.clear()
-        self.position = self.get64("RB_RPTR")
+        self.position = self.get64("RB_RPTR") if position is None else position
         self.state = State.IDLE
 
     def enter(self, base: int, dwords: int, vmid: int) -> None:
         words = struct.unpack(f"<{dwords}I", self._engine.read(vmid, base, dwords * 4))
-        self._frames.append(Frame(words, vmid))
+        self._frames.append(Frame(words, vmid, base=base))
+
+    def leave(self) -> tuple[int, int, int]:
+        """Pre-empt between packets: address, dwords and place of the indirect buffer in work, all 0 without one."""
+        frame = self._frames[-1] if self.inside_ib else Frame((), 0)
+        self.restart(self.position)
+        return frame.base, len(frame.words), frame.at
+
+    def resume(self, base: int, dwords: int, at: int) -> None:
+        """Go on inside an indirect buffer whose packet is the next of the ring."""
+        if not self._fetch() or self._packet(self._frames[0]) is None:
+            raise BadPacket("no packet in the ring for the indirect buffer that a queue was in")
+        self._frames[0].at = self._frames[0].end
+        self.enter(base, dwords, self.vmid())
+        self._frames[-1].at = at
 
     def skip(self, dwords: int) -> None:
         self._frames[-1].end += dwords
@@ -147,7 +162,7 @@ class Ring:
             if result is not None:
                 return result
             self._end(frame)
-        self._engine.wake(POLL_AFTER_S)
+        self._engine.wake(LOOK_S)
         return None
 
     def finish(self) -> None:
@@ -220,6 +235,7 @@ class Engine:
         self.stopped = ""  # why, if for good
         self.at_work: Ring | None = None  # the ring whose packet takes time
         self._due = False
+        self._patience = Patience(gpu.clock)
         self._life = 0  # counts resets: what was begun before one never ends
 
     @property
@@ -268,8 +284,9 @@ class Engine:
             if not self._serve(ring):
                 break
         self._show()
-        if any(ring.state is State.WAITING for ring in self.rings) and self.at_work is None:
-            self.wake(POLL_AFTER_S)
+        waits = [(ring.index, ring.position, ring.why) for ring in self.rings if ring.state is State.WAITING]
+        if waits and self.at_work is None:
+            self.wake(self._patience.next_look_s(waits))
 
     def _in_turn(self) -> Iterator[Ring]:
         return (ring for ring in self.rings if ring.has_work)

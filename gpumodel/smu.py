@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gpumodel.chips import SDMAS, VCNS, Chip
+from gpumodel.eeprom import REQUEST_BYTES, Eeprom
 from gpumodel.faults import Reset
 from gpumodel.gmc import PageFault
 from gpumodel.registerfile import WORD, Entry, Layout
@@ -82,6 +83,7 @@ class Smu:
         self.refuses: set[int] = set()
         self.busy = False
         self.telemetry = Telemetry(gpu)
+        self.eeprom = Eeprom()
         self.power_limit = 0
         self.gfx_range = (0, 0)
         self.soft_lowest: list[int] = []
@@ -330,9 +332,15 @@ class Smu:
             raise Rejected(FAILED, f"the table at {address:#x} cannot be written: {fault}") from fault
 
     def _i2c(self, argument: int) -> None:
-        """No EEPROM is there. # guess: boards have one"""
-        self._table_address()
-        raise Rejected(FAILED, "")
+        """A transfer that stands where the tables of the driver lie; what was read goes back to the same place."""
+        address = self._table_address()
+        try:
+            answer = self.eeprom.transfer(self._gpu.gmc.mc_read(address, REQUEST_BYTES))
+            if answer is None:
+                raise Rejected(FAILED, "nobody answers on the I2C bus")
+            self._gpu.gmc.mc_write(address, answer)
+        except PageFault as fault:
+            raise Rejected(FAILED, f"the I2C request at {address:#x} cannot be reached: {fault}") from fault
 
     def _dump_trace(self) -> None:
         if not self._kept.get("trace-size"):
@@ -444,9 +452,16 @@ class Smu:
         self._gpu.sdma.reset_engines(mask)
 
     def _reset_vcn(self, mask: int) -> None:
-        """The decoders themselves are not modelled."""
+        """VCN and the JPEG cores of an AID: registers as after power-on, what is in work is dropped."""
         if not 0 < mask < 1 << VCNS:
             raise Rejected(FAILED, f"there are {VCNS} decoders")
+        gpu = self._gpu
+        chosen = {aid for aid in range(VCNS) if mask >> aid & 1}
+        gpu.registers.forget(lambda entry: entry.owner in ("vcn", "jpeg") and entry.instance in chosen)
+        for aid in chosen:
+            gpu.vcn.engines[aid].reset()
+            for core in gpu.jpeg.cores[aid]:
+                core.reset()
 
     def _set_time(self, low: int) -> None:
         seconds = self._kept.get("time-high", 0) << 32 | low

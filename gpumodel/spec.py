@@ -1,12 +1,13 @@
-"""The address of software GPUs: PART[*N][?state=cold|used&fault=NAME[:ARG][@GPU],NAME...][#GPU]  (DESIGN section 4).
+"""The address of software GPUs: PART[*N][?state=cold|used&vram=GIB&fault=NAME[:ARG][@GPU],NAME...][#GPU] (DESIGN section 4).
 
-Default state `used`; a fault without @ is on every GPU. A leading `model:` is allowed. #GPU picks one of a hive."""
+Default state `used`; `vram` makes each GPU smaller than the part is; a fault without @ is on every GPU. A leading `model:`
+is allowed. #GPU picks one of a hive."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from base.errors import UsageError
@@ -15,6 +16,8 @@ from gpumodel.faults import CATALOGUE, ActiveFault, Fault
 from gpumodel.hive import Placed
 
 STATES = ("cold", "used")
+OPTIONS = ("state", "fault", "vram")
+SMALLEST_VRAM_GIB = 1
 _SHAPE = re.compile(r"(?:model:)?([^*?#]*)(?:\*([^?#]*))?(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 _FAULT = re.compile(r"([^:@]*)(?::([^@]*))?(?:@(.*))?", re.DOTALL)
 _EXAMPLE = "model:mi350x*8?fault=discovery-clobbered@2"
@@ -47,6 +50,9 @@ def parse(text: str) -> ModelSpec:
         raise _wrong(text, expected=f"a part: {', '.join(CHIPS)}", seen=_quoted(part), near=_near(part, CHIPS))
     count = 1 if count_text is None else _number(text, "the number of GPUs", count_text, 1, HIVE_MOST)
     options = _options(text, query)
+    if "vram" in options:
+        size_gib = _number(text, "vram in GiB", options["vram"], SMALLEST_VRAM_GIB, chip.vram_size >> 30)
+        chip = replace(chip, vram_size=size_gib << 30)
     state = options.get("state", "used")
     if state not in STATES:
         raise _wrong(text, expected=f"state {' or '.join(STATES)}", seen=_quoted(state), near=_near(state, STATES))
@@ -60,9 +66,9 @@ def _options(text: str, query: str | None) -> dict[str, str]:
     options: dict[str, str] = {}
     for piece in (query or "").split("&") if query is not None else ():
         key, equals, value = piece.partition("=")
-        if key not in ("state", "fault") or not equals:
+        if key not in OPTIONS or not equals:
             raise _wrong(
-                text, expected="state=... or fault=...", seen=_quoted(piece), near=_near(key, ("state", "fault"))
+                text, expected="state=..., fault=... or vram=...", seen=_quoted(piece), near=_near(key, OPTIONS)
             )
         if key in options:
             raise _wrong(text, expected=f"{key} once; several faults are divided by commas", seen=f"{key} twice")

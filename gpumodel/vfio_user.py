@@ -42,6 +42,7 @@ from gpumodel import vfio_wire as wire
 from gpumodel.access_ring import CONFIG, KEPT, AccessRing, Recording
 from gpumodel.device import BAR_DWORDS, ModelGpu, ModelTransport
 from gpumodel.faults import Reset
+from gpumodel.spec import ModelSpec, parse
 from gpumodel.vfio_dma import MOST_MAPS, GuestMemory
 from gpumodel.vfio_irq import Interrupts
 from gpumodel.vfio_wire import Channel, Command, Message
@@ -487,6 +488,7 @@ class VfioUserServer:
         self._made_folder = False
         self._wake_read = self._wake_write = -1
         self._dump_asked = False
+        self._changes: list[ModelSpec] = []
         self._to_dump: set[_Device] = set()
         self._writer: threading.Thread | None = None
 
@@ -521,6 +523,9 @@ class VfioUserServer:
         for device in self.devices:
             assert device.listener is not None
             self._selector.register(device.listener, selectors.EVENT_READ, (device, True))
+            device.gpu.host_keeps_bars = (
+                True  # the guest reads QEMU's own BAR registers, and sees no reason to write them
+            )
             resets.unassign(device.gpu)
             device._place_bars()
             device.gpu.bus_memory = device.memory
@@ -546,6 +551,7 @@ class VfioUserServer:
             if device.channel is not None:
                 device.farewell()
             device.gpu.ih.on_interrupt = None
+            device.gpu.host_keeps_bars = False
             device.gpu.bus_memory = device.gpu.hive.host_memory
         self._clean_up()
 
@@ -564,6 +570,28 @@ class VfioUserServer:
         """Write the last accesses of every GPU to DIR/gpuN.trace, soon; may be called from a signal handler."""
         self._dump_asked = True
         self._wake()
+
+    def change(self, spec: str) -> None:
+        """Power-cycle the GPUs into the state and with the faults of another address of the same part and number, soon.
+
+        May be called from a signal handler. Raises UsageError."""
+        wanted, first = parse(spec), self.devices[0].gpu
+        if (wanted.chip, wanted.count) != (first.chip, len(self.devices)):
+            raise UsageError(
+                "changing the served GPUs",
+                expected=f"{first.chip.name}*{len(self.devices)} with as much memory",
+                seen=f"{wanted.chip.name}*{wanted.count}",
+            )
+        self._changes.append(wanted)
+        self._wake()
+
+    def _change(self) -> None:
+        while self._changes:
+            wanted = self._changes.pop(0)
+            for device in self.devices:
+                device.ring.mark(f"power cycle: {wanted.address}")
+            self.devices[0].gpu.hive.change(wanted.state == "used", wanted.faults)
+            self._say(f"now {wanted.address}")
 
     def note_defect(self, where: str, error: Exception) -> None:
         text = f"{where}: {type(error).__name__}: {error}"
@@ -692,6 +720,7 @@ class VfioUserServer:
                 else:
                     device.ready(happened)
                     self._look_after(device)
+            self._change()
             self._run_due()
             if self._dump_asked:
                 self._dump_asked = False

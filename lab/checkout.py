@@ -47,6 +47,7 @@ def _mirror(source: Path, target: Path) -> None:
             copy.mkdir(exist_ok=True)
             _mirror(item, copy)
         elif not _same(item, copy):
+            copy.unlink(missing_ok=True)  # a cache that was copied by hard links must not write through them
             shutil.copyfile(item, copy)
             times = item.stat()
             os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from base.errors import GpumendError, InvalidData, WaitTimeout
+from base.debian import DebianError
+from base.errors import GpumendError, InvalidData, Unavailable, WaitTimeout
 from lab import checkout, cpio, qemu, served
-from lab.parts import Parts
+from lab.parts import Parts, locked
 from lab.qemu import Machine, Qemu
 from lab.served import Served
 
@@ -271,7 +272,8 @@ def boot(
         models = served.serve(gpus, folder, life_s) if gpus else None
         try:
             sockets = models.sockets if models else ()
-            started = qemu.start(parts, replace(asked, gpus=tuple(sockets)), initrd(parts, folder), folder, life_s)
+            files = _initrd_or_reason(parts, folder)
+            started = qemu.start(parts, replace(asked, gpus=tuple(sockets)), files, folder, life_s)
         except BaseException:
             if models:
                 models.close()
@@ -290,12 +292,26 @@ def boot(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _initrd_or_reason(parts: Parts, folder: Path) -> Path:
+    try:
+        return initrd(parts, folder)
+    except (OSError, DebianError) as error:
+        raise Unavailable(
+            "preparing the guest's files",
+            expected=f"200 MB of space in {folder.parent}, and a cache that this user may write",
+            seen=str(error),
+            where=str(folder),
+            next_step="let TMPDIR name a folder with more space; the cache belongs to who built it",
+        ) from error
+
+
 def initrd(parts: Parts, folder: Path) -> Path:
     """All archives one after the other: a change of the checkout costs its own archive only."""
     agent = folder / "agent.cpio"
     source = Path(__file__).with_name("agent.py").read_bytes()
     cpio.pack(agent, lambda archive: archive.file("lab/agent.py", source))
-    project = checkout.refresh(parts.folder, parts.guest_tree)
+    with locked(parts.folder):  # another guest may be about to boot from the same checkout
+        project = checkout.refresh(parts.folder, parts.guest_tree)
     into = folder / "initrd"
     with into.open("wb") as stream:
         cpio.join([parts.guest, parts.kernel.modules, parts.firmware, project, agent], stream)

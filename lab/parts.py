@@ -101,7 +101,7 @@ def build(
     require_machine()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with locked(folder):
             _require_space(folder)
             return _build(suites, folder, say)
     except (DebianError, OSError) as error:
@@ -270,8 +270,8 @@ def _prune(folder: Path, rows: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One build at a time; another one is waited for, it has limits of its own."""
+def locked(folder: Path) -> Iterator[None]:
+    """One at a time builds, or copies the checkout; another one is waited for, it has limits of its own."""
     with (folder / "lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

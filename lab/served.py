@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,6 +21,7 @@ from lab.qemu import limited
 READY_LIMIT_S = 60.0
 END_LIMIT_S = 10.0
 DUMP_S = 1.0
+CHANGE_LIMIT_S = 10.0
 SOCKET_PATH_MOST = 107  # sockaddr_un holds 108 bytes with the closing zero
 
 
@@ -40,13 +42,32 @@ class Served:
 
     def dump(self) -> None:
         """Ask for the last accesses, gpuN.trace beside the sockets; they are there when `close` has returned."""
+        self._signal(signal.SIGUSR1)
+        time.sleep(DUMP_S)
+
+    def change(self, spec: str) -> None:
+        """Power-cycle the models into another state or with other faults; the guest keeps its config space.
+
+        Raises GpumendError when the server does not say that it has done so."""
+        (self.log.parent / "model").write_text(spec)
+        begin = self.log.stat().st_size
+        self._signal(signal.SIGHUP)
+        end = time.monotonic() + CHANGE_LIMIT_S
+        while time.monotonic() < end:
+            with self.log.open("rb") as stream:
+                stream.seek(begin)
+                said = stream.read().decode(errors="replace")
+            if "now model:" in said:
+                return
+            time.sleep(0.02)
+        raise GpumendError("changing the models", expected="a line that says so", seen=said.strip() or "nothing")
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Our child is `timeout`, and that does not hand every signal on."""
         own = self.process.pid
-        try:  # our child is `timeout`, and that does not hand this signal on
+        with suppress(OSError):
             for child in Path(f"/proc/{own}/task/{own}/children").read_text().split():
-                os.kill(int(child), signal.SIGUSR1)
-            time.sleep(DUMP_S)
-        except OSError:
-            pass
+                os.kill(int(child), number)
 
     def close(self) -> None:
         """SIGTERM is its wish to end in order."""

@@ -353,8 +353,14 @@ def _settled(plan: Plan, root: Path, clock: Clock) -> str:
             expected=f"driver {plan.driver or 'none'} after the writes",
             seen=f"driver {driver_of(plan.bdf, root) or 'none'}",
             where=str(root / "bus/pci/devices" / plan.bdf / "driver"),
-            next_step="read dmesg: the driver's probe may have failed",
+            next_step=_why_not_taken(plan, root),
         ) from error
+
+
+def _why_not_taken(plan: Plan, root: Path) -> str:
+    if plan.driver == "vfio-pci" and not (root / "bus/pci/devices" / plan.bdf / "iommu_group").exists():
+        return "the function is in no IOMMU group, which vfio-pci needs: boot with amd_iommu=on or intel_iommu=on"
+    return "read dmesg: the driver's probe may have failed"
 
 
 def _title(plan: Plan) -> str:

@@ -79,8 +79,7 @@ def allocate(
     doing = f"allocating {size:#x} bytes that {where or device.name} can reach"
     if size <= 0:
         raise UsageError(doing, expected="a size above zero", seen=str(size), where=where)
-    check_iommu(doing, device, where)
-    _check_capability(doing, proc, where, _CAP_SYS_ADMIN, "CAP_SYS_ADMIN, to see physical addresses")
+    check_ready(doing, device, proc, where)
     map_memory = mapper or _map
     mapped, step = _map_best(doing, size, proc, where, map_memory)
     try:
@@ -90,6 +89,12 @@ def allocate(
         mapped.close()
         raise
     return HostBuffer(mapped, size, step, frames)
+
+
+def check_ready(doing: str, device: Path, proc: Path = Path("/proc"), where: str = "") -> None:
+    """What `allocate` needs whatever the size. Raises Refused and NotPermitted."""
+    check_iommu(doing, device, where)
+    _check_capability(doing, proc, where, _CAP_SYS_ADMIN, "CAP_SYS_ADMIN, to see physical addresses")
 
 
 def check_iommu(doing: str, device: Path, where: str = "") -> None:
@@ -108,7 +113,7 @@ def check_iommu(doing: str, device: Path, where: str = "") -> None:
         expected="no IOMMU between the function and memory, or one that passes addresses on (identity)",
         seen=f"IOMMU group of type {kind}",
         where=where or str(group),
-        next_step="boot with iommu=pt: reaching a GPU through VFIO is not built yet",
+        next_step=f"bind it to vfio-pci and use vfio:{device.name}, or boot with iommu=pt",
     )
 
 

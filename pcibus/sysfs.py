@@ -2,8 +2,8 @@
 
 Opening touches nothing; nothing here enables memory decoding, unbinds or wakes. Linux reads config space of a function
 in D3cold, or behind a port that sleeps, by waking it: such reads are refused here (`pci.power`). A config read sleeps
-in the kernel while a reset of the function is going on, and a mapping of a function that was pulled out ends in SIGBUS:
-ask hardware in a child (base/child.py).
+in the kernel while a reset of the function is going on: ask hardware in a child (base/child.py). A mapping outlives the
+removal of its function, and would reach whoever gets the addresses next: it is not used any more then (`pci.lost`).
 
 Source: Linux 7.3 drivers/pci/pci-sysfs.c (pci_read_config, resource_show, pci_mmap_resource), pci.c
 (pci_config_pm_runtime_get), access.c (pci_wait_cfg), include/linux/ioport.h."""
@@ -313,6 +313,11 @@ class SysfsTransport:
     def holder(self) -> LockHolder | None:
         return self._lock.holder()
 
+    def acquire(self) -> None:
+        """Whoever drives it comes here first. Raises Refused (an IOMMU translates) and NotPermitted when there will be no
+        memory that it can reach."""
+        hostmemory.check_ready(f"opening {self.name} to drive it", self.path, self._proc, self.name)
+
     def alloc_dma(self, size: int) -> DmaBuffer:
         """Locked memory of this process; needs CAP_SYS_ADMIN and no translating IOMMU (pcibus/hostmemory.py)."""
         if not self.path.exists():
@@ -465,6 +470,8 @@ class SysfsTransport:
         if now < self._awake_until:
             return
         state = _text(str(self.path), "power_state") or "unknown"
+        if state == "unknown" and not self.path.exists():
+            raise self._gone(doing, "removed")
         upstream = _upstream(str(self.path))
         above = _text(str(self.path.parent / upstream), "power_state") if upstream else None
         hot_is_fine = config and state == "D3hot"

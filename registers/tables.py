@@ -58,7 +58,7 @@ class Entry:
 
     @property
     def kind(self) -> type[Register]:
-        return make_register(self.name, {name: (msb, lsb) for name, msb, lsb in self.fields})
+        return _kind(self.name, self.fields)
 
     def decode(self, value: int) -> Register:
         """The value with its fields by name; ValueError when it is wider than the register."""
@@ -73,6 +73,12 @@ class Entry:
             return "offset not published"
         words = {"config": "config space byte", "indirect": "index", "smn": "SMN", "unknown": "unnamed segment +"}
         return f"{words[self.space]} {self.address:#x}"
+
+
+@functools.lru_cache(maxsize=4096)
+def _kind(name: str, fields: tuple[FieldRow, ...]) -> type[Register]:
+    """Made once: making a class costs more than reading the register that it decodes."""
+    return make_register(name, {field: (msb, lsb) for field, msb, lsb in fields})
 
 
 @functools.cache

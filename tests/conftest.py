@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The machine decides how long an example takes: hypothesis would call a busy one a failure.
+settings.register_profile("gpumend", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gpumend")
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRMWARE_PLACES = (

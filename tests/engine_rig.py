@@ -81,6 +81,10 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
+        self.pasids: dict[int, int] = {}
+
+    def set_pasid(self, vmid: int, pasid: int) -> None:
+        self.pasids[vmid] = pasid
 
     def send(self, client: int, source: int, **rest: Any) -> None:
         values = {"ring_id": 0, "vmid": 0, "pasid": 0, "node": 0, "context": (0, 0, 0, 0), **rest}

@@ -66,6 +66,7 @@ def test_architecture_finds_the_rooms() -> None:
         "amdriver",
         "gpumodel",
         "probe",
+        "evidence",
         "cli",
     }
 
@@ -85,7 +86,12 @@ def test_architecture_imports_point_downwards(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("room", "never"),
-    [("gpumodel", {"amdriver", "nvdriver", "probe"}), ("amdriver", {"gpumodel"}), ("probe", {"gpumodel"})],
+    [
+        ("gpumodel", {"amdriver", "nvdriver", "probe"}),
+        ("amdriver", {"gpumodel"}),
+        ("probe", {"gpumodel"}),
+        ("evidence", {"gpumodel"}),
+    ],
     ids=lambda item: item if isinstance(item, str) else "",
 )
 def test_architecture_model_and_drivers_never_meet(room: str, never: set[str]) -> None:

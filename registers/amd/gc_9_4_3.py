@@ -443,6 +443,16 @@ class CP_RB_WPTR_POLL_CNTL_t(Register):
     IDLE_POLL_COUNT = bits(31, 16)
 
 
+class WD_UTCL1_STATUS_t(Register):
+    __slots__ = ()
+    FAULT_DETECTED = bit(0)
+    RETRY_DETECTED = bit(1)
+    PRT_DETECTED = bit(2)
+    FAULT_UTCL1ID = bits(13, 8)
+    RETRY_UTCL1ID = bits(21, 16)
+    PRT_UTCL1ID = bits(29, 24)
+
+
 class CC_GC_SHADER_ARRAY_CONFIG_t(Register):
     __slots__ = ()
     WRITE_DIS = bit(0)
@@ -577,6 +587,20 @@ class SQ_CMD_t(Register):
     VM_ID = bits(31, 28)
 
 
+class SQC_ICACHE_UTCL1_STATUS_t(Register):
+    __slots__ = ()
+    FAULT_DETECTED = bit(0)
+    RETRY_DETECTED = bit(1)
+    PRT_DETECTED = bit(2)
+
+
+class SQC_DCACHE_UTCL1_STATUS_t(Register):
+    __slots__ = ()
+    FAULT_DETECTED = bit(0)
+    RETRY_DETECTED = bit(1)
+    PRT_DETECTED = bit(2)
+
+
 class SPI_CSQ_WF_ACTIVE_STATUS_t(Register):
     __slots__ = ()
     ACTIVE = bits(31, 0)
@@ -586,6 +610,56 @@ class SPI_CSQ_WF_ACTIVE_COUNT_n_t(Register):
     __slots__ = ()
     COUNT = bits(8, 0)
     EVENTS = bits(24, 16)
+
+
+class GDS_PROTECTION_FAULT_t(Register):
+    __slots__ = ()
+    WRITE_DIS = bit(0)
+    FAULT_DETECTED = bit(1)
+    GRBM = bit(2)
+    SH_ID = bits(5, 3)
+    CU_ID = bits(9, 6)
+    SIMD_ID = bits(11, 10)
+    WAVE_ID = bits(15, 12)
+    ADDRESS = bits(31, 16)
+
+
+class GDS_VM_PROTECTION_FAULT_t(Register):
+    __slots__ = ()
+    WRITE_DIS = bit(0)
+    FAULT_DETECTED = bit(1)
+    GWS = bit(2)
+    OA = bit(3)
+    GRBM = bit(4)
+    TMZ = bit(5)
+    VMID = bits(11, 8)
+    ADDRESS = bits(31, 16)
+
+
+class DB_DEBUG2_t(Register):
+    __slots__ = ()
+    ALLOW_COMPZ_BYTE_MASKING = bit(0)
+    DISABLE_TC_ZRANGE_L0_CACHE = bit(1)
+    DISABLE_TC_MASK_L0_CACHE = bit(2)
+    DTR_ROUND_ROBIN_ARB = bit(3)
+    DTR_PREZ_STALLS_FOR_ETF_ROOM = bit(4)
+    DISABLE_PREZL_FIFO_STALL = bit(5)
+    DISABLE_PREZL_FIFO_STALL_REZ = bit(6)
+    ENABLE_VIEWPORT_STALL_ON_ALL = bit(7)
+    OPTIMIZE_HIZ_MATCHES_FB_DISABLE = bit(8)
+    CLK_OFF_DELAY = bits(13, 9)
+    DISABLE_TILE_COVERED_FOR_PS_ITER = bit(14)
+    ENABLE_SUBTILE_GROUPING = bit(15)
+    RESERVED = bit(16)
+    DISABLE_NULL_EOT_FORWARDING = bit(17)
+    DISABLE_DTT_DATA_FORWARDING = bit(18)
+    DISABLE_QUAD_COHERENCY_STALL = bit(19)
+    DISABLE_VR_OBJ_PRIM_ID = bit(26)
+    DISABLE_VR_PS_INVOKE = bit(27)
+    ENABLE_PREZ_OF_REZ_SUMM = bit(28)
+    DISABLE_PREZL_VIEWPORT_STALL = bit(29)
+    DISABLE_SINGLE_STENCIL_QUAD_SUMM = bit(30)
+    DISABLE_WRITE_STALL_ON_RDWR_CONFLICT = bit(31)
 
 
 class GB_ADDR_CONFIG_t(Register):
@@ -620,6 +694,13 @@ class GB_ADDR_CONFIG_READ_t(Register):
     ROW_SIZE = bits(29, 28)
     NUM_LOWER_PIPES = bit(30)
     SE_ENABLE = bit(31)
+
+
+class RMI_UTCL1_STATUS_t(Register):
+    __slots__ = ()
+    FAULT_DETECTED = bit(0)
+    RETRY_DETECTED = bit(1)
+    PRT_DETECTED = bit(2)
 
 
 class VM_L2_CNTL_t(Register):
@@ -1459,6 +1540,20 @@ class CPF_UTCL1_STATUS_t(Register):
     PRT_UTCL1ID = bits(29, 24)
 
 
+class SPI_WCL_PIPE_PERCENT_GFX_t(Register):
+    __slots__ = ()
+    VALUE = bits(6, 0)
+    LS_GRP_VALUE = bits(11, 7)
+    HS_GRP_VALUE = bits(16, 12)
+    ES_GRP_VALUE = bits(21, 17)
+    GS_GRP_VALUE = bits(26, 22)
+
+
+class SPI_WCL_PIPE_PERCENT_CSn_t(Register):
+    __slots__ = ()
+    VALUE = bits(6, 0)
+
+
 class SPI_GDBG_PER_VMID_CNTL_t(Register):
     __slots__ = ()
     STALL_VMID = bit(0)
@@ -2274,6 +2369,7 @@ class Gc(RegisterBlock):
     CP_MEC1_INSTR_PNTR = reg(0x01a8, CP_MECn_INSTR_PNTR_t, 0)
     CP_MEC2_INSTR_PNTR = reg(0x01a9, CP_MECn_INSTR_PNTR_t, 0)
     CP_RB_WPTR_POLL_CNTL = reg(0x01c2, CP_RB_WPTR_POLL_CNTL_t, 0)
+    WD_UTCL1_STATUS = reg(0x0244, WD_UTCL1_STATUS_t, 0)
     CC_GC_SHADER_ARRAY_CONFIG = reg(0x026f, CC_GC_SHADER_ARRAY_CONFIG_t, 0)
     GC_USER_SHADER_ARRAY_CONFIG = reg(0x0270, GC_USER_SHADER_ARRAY_CONFIG_t, 0)
     SH_MEM_BASES = reg(0x030a, SH_MEM_BASES_t, 0)
@@ -2289,6 +2385,8 @@ class Gc(RegisterBlock):
     SQ_IND_DATA = reg(0x0379, SQ_IND_DATA_t, 0)
     SQ_CONFIG1 = reg(0x037a, SQ_CONFIG1_t, 0)
     SQ_CMD = reg(0x037b, SQ_CMD_t, 0)
+    SQC_ICACHE_UTCL1_STATUS = reg(0x03d7, SQC_ICACHE_UTCL1_STATUS_t, 0)
+    SQC_DCACHE_UTCL1_STATUS = reg(0x03d8, SQC_DCACHE_UTCL1_STATUS_t, 0)
     SPI_CSQ_WF_ACTIVE_STATUS = reg(0x04db, SPI_CSQ_WF_ACTIVE_STATUS_t, 0)
     SPI_CSQ_WF_ACTIVE_COUNT_0 = reg(0x04dc, SPI_CSQ_WF_ACTIVE_COUNT_n_t, 0)
     SPI_CSQ_WF_ACTIVE_COUNT_1 = reg(0x04dd, SPI_CSQ_WF_ACTIVE_COUNT_n_t, 0)
@@ -2298,8 +2396,12 @@ class Gc(RegisterBlock):
     SPI_CSQ_WF_ACTIVE_COUNT_5 = reg(0x04e1, SPI_CSQ_WF_ACTIVE_COUNT_n_t, 0)
     SPI_CSQ_WF_ACTIVE_COUNT_6 = reg(0x04e2, SPI_CSQ_WF_ACTIVE_COUNT_n_t, 0)
     SPI_CSQ_WF_ACTIVE_COUNT_7 = reg(0x04e3, SPI_CSQ_WF_ACTIVE_COUNT_n_t, 0)
+    GDS_PROTECTION_FAULT = reg(0x05c3, GDS_PROTECTION_FAULT_t, 0)
+    GDS_VM_PROTECTION_FAULT = reg(0x05c4, GDS_VM_PROTECTION_FAULT_t, 0)
+    DB_DEBUG2 = reg(0x060d, DB_DEBUG2_t, 0)
     GB_ADDR_CONFIG = reg(0x063e, GB_ADDR_CONFIG_t, 0)
     GB_ADDR_CONFIG_READ = reg(0x0642, GB_ADDR_CONFIG_READ_t, 0)
+    RMI_UTCL1_STATUS = reg(0x0797, RMI_UTCL1_STATUS_t, 0)
     VM_L2_CNTL = reg(0x0820, VM_L2_CNTL_t, 0)
     VM_L2_CNTL2 = reg(0x0821, VM_L2_CNTL2_t, 0)
     VM_L2_CNTL3 = reg(0x0822, VM_L2_CNTL3_t, 0)
@@ -2412,6 +2514,11 @@ class Gc(RegisterBlock):
     CPG_UTCL1_STATUS = reg(0x11b4, CPG_UTCL1_STATUS_t, 0)
     CPC_UTCL1_STATUS = reg(0x11b5, CPC_UTCL1_STATUS_t, 0)
     CPF_UTCL1_STATUS = reg(0x11b6, CPF_UTCL1_STATUS_t, 0)
+    SPI_WCL_PIPE_PERCENT_GFX = reg(0x11c7, SPI_WCL_PIPE_PERCENT_GFX_t, 0)
+    SPI_WCL_PIPE_PERCENT_CS0 = reg(0x11c9, SPI_WCL_PIPE_PERCENT_CSn_t, 0)
+    SPI_WCL_PIPE_PERCENT_CS1 = reg(0x11ca, SPI_WCL_PIPE_PERCENT_CSn_t, 0)
+    SPI_WCL_PIPE_PERCENT_CS2 = reg(0x11cb, SPI_WCL_PIPE_PERCENT_CSn_t, 0)
+    SPI_WCL_PIPE_PERCENT_CS3 = reg(0x11cc, SPI_WCL_PIPE_PERCENT_CSn_t, 0)
     SPI_GDBG_PER_VMID_CNTL = reg(0x11d3, SPI_GDBG_PER_VMID_CNTL_t, 0)
     SPI_COMPUTE_QUEUE_RESET = reg(0x11db, SPI_COMPUTE_QUEUE_RESET_t, 0)
     CP_HQD_GFX_CONTROL = reg(0x123e, CP_HQD_GFX_CONTROL_t, 0)

@@ -19,6 +19,28 @@ class DAGBn_WRCLI_GPU_SNOOP_OVERRIDE_VALUE_t(Register):
     ENABLE = bits(15, 0)
 
 
+class PCTL0_MMHUB_DEEPSLEEP_IB_t(Register):
+    __slots__ = ()
+    DS0 = bit(0)
+    DS1 = bit(1)
+    DS2 = bit(2)
+    DS3 = bit(3)
+    DS4 = bit(4)
+    DS5 = bit(5)
+    DS6 = bit(6)
+    DS7 = bit(7)
+    DS8 = bit(8)
+    DS9 = bit(9)
+    DS10 = bit(10)
+    DS11 = bit(11)
+    DS12 = bit(12)
+    DS13 = bit(13)
+    DS14 = bit(14)
+    DS15 = bit(15)
+    DS16 = bit(16)
+    SETCLEAR = bit(31)
+
+
 class VM_L2_CNTL_t(Register):
     __slots__ = ()
     ENABLE_L2_CACHE = bit(0)
@@ -371,6 +393,7 @@ class Mmhub(RegisterBlock):
     DAGB3_WRCLI_GPU_SNOOP_OVERRIDE_VALUE = reg(0x01e1, DAGBn_WRCLI_GPU_SNOOP_OVERRIDE_VALUE_t, 0)
     DAGB4_WRCLI_GPU_SNOOP_OVERRIDE = reg(0x0260, DAGBn_WRCLI_GPU_SNOOP_OVERRIDE_t, 0)
     DAGB4_WRCLI_GPU_SNOOP_OVERRIDE_VALUE = reg(0x0261, DAGBn_WRCLI_GPU_SNOOP_OVERRIDE_VALUE_t, 0)
+    PCTL0_MMHUB_DEEPSLEEP_IB = reg(0x0a81, PCTL0_MMHUB_DEEPSLEEP_IB_t, 0)
     VM_L2_CNTL = reg(0x0b60, VM_L2_CNTL_t, 0)
     VM_L2_CNTL2 = reg(0x0b61, VM_L2_CNTL2_t, 0)
     VM_L2_CNTL3 = reg(0x0b62, VM_L2_CNTL3_t, 0)

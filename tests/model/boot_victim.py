@@ -1,6 +1,4 @@
-"""A driver process for the tests that kill it: opens a served GPU, copies, and tells each step on standard output.
-
-    python -m tests.model.boot_victim remote:127.0.0.1:PORT FIRMWARE [STEP]
+"""What the driver process does in the tests that kill it: opens a served GPU, copies, and tells each step.
 
 It kills itself with SIGKILL before the named step; `copies`: in the middle of copies, after the first of them landed."""
 
@@ -8,7 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import gpumend
@@ -22,18 +20,17 @@ def pattern(number: int) -> bytes:
     return number.to_bytes(4, "little") * (SIZE // 4)
 
 
-def main() -> None:
-    address, firmware, *rest = sys.argv[1:]
-    victim = rest[0] if rest else ""
+def drive(address: str, firmware: Path, victim: str, say: Callable[[str], object]) -> None:
+    """The whole life of one driver; `victim` is the step before which it kills itself, or ""."""
 
     def on_step(name: str) -> None:
-        print(name, flush=True)
+        say(name)
         if name == victim:
             os.kill(os.getpid(), signal.SIGKILL)
 
     (gpu,) = gpumend.list_gpus([address])
-    with Device.open(gpu.transport, gpu.clock, firmware_dirs=[Path(firmware)], on_step=on_step) as device:
-        print(f"state {device.start_state}", flush=True)
+    with Device.open(gpu.transport, gpu.clock, firmware_dirs=[firmware], on_step=on_step) as device:
+        say(f"state {device.start_state}")
         source = device.gmc.alloc(SIZE, where="host", owner="source")
         target = device.gmc.alloc(SIZE, owner="target")
         back = device.gmc.alloc(SIZE, where="host", owner="back")
@@ -50,8 +47,4 @@ def main() -> None:
             assert back.read(0, SIZE) == pattern(number), f"copy {number} came back changed"
         for buffer in (back, target, source):
             buffer.free()
-    print("data right", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    say("data right")

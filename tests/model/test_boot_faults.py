@@ -14,7 +14,7 @@ from amdriver.smu import SmuBusy, SmuRefused
 from base.clock import VirtualClock
 from base.errors import DeviceLost, GpumendError, Refused, WaitTimeout
 from gpumodel import open_models
-from gpumodel.faults import CATALOGUE
+from gpumodel.faults import CATALOGUE, ShowsAt
 
 LONGEST_S = 320.0  # the bootloader may train memory for 300 s; everything else is far shorter
 
@@ -52,9 +52,12 @@ AT_START: dict[str, tuple[type[GpumendError], str, str]] = {
     "lost-during:sdma": (DeviceLost, "sdma", "config space"),
 }
 REFUSED_BEFORE = ("discovery-clobbered", "discovery-zeros", "discovery-ones", "discovery-bitflip", "bootloader-silent",
-                  "smu-silent", "ras-fatal", "bar-dead")  # fmt: skip
+                  "needs-power-cycle", "smu-silent", "ras-fatal", "bar-dead")  # fmt: skip
 LEFT_BEHIND = ("mec-hang:2", "sdma-hang:5", "page-fault", "xgmi-link-down", "aer-correctable", "link-narrow",
                "ih-overflow")  # fmt: skip
+AT_A_RESET = tuple(
+    name for name, fault in CATALOGUE.items() if fault.shows_at is ShowsAt.RESET
+)  # nothing to see before
 
 
 def start(part: str, state: str, fault: str, firmware: Path) -> tuple[Device, Any, GpumendError | None, float]:
@@ -129,7 +132,7 @@ def test_start_after_the_fault_is_gone_knows_that_it_was_interrupted(part: str, 
 @pytest.mark.parametrize("fault", REFUSED_BEFORE)
 def test_start_of_a_sick_gpu_is_refused_before_anything_is_written(part: str, fault: str, firmware_dir: Path) -> None:
     clock = VirtualClock()
-    state = "cold" if fault == "bootloader-silent" else "used"
+    state = "cold" if fault in ("bootloader-silent", "needs-power-cycle") else "used"
     (transport,) = open_models(f"{part}?state={state}&fault={fault}", clock)
     device = Device(transport, clock, firmware_dirs=[firmware_dir])
     before = stored(transport)
@@ -158,9 +161,17 @@ def test_start_of_a_gpu_that_somebody_left_hanging_is_cured_or_refused(
     assert_nothing_left(device, transport)
 
 
+@pytest.mark.parametrize("fault", AT_A_RESET)
+def test_start_of_a_gpu_whose_next_reset_will_fail_is_a_start_like_others(fault: str, firmware_dir: Path) -> None:
+    device, transport, error, _ = start("mi350x", "used", fault, firmware_dir)
+    assert error is None
+    device.close()
+    assert_nothing_left(device, transport)
+
+
 def test_every_fault_of_the_catalogue_is_tried_at_a_start() -> None:
-    tried = {fault.partition(":")[0] for fault in (*AT_START, *REFUSED_BEFORE, *LEFT_BEHIND, "bus-lost")}
-    assert tried == set(CATALOGUE)
+    tried = {fault.partition(":")[0] for fault in (*AT_START, *REFUSED_BEFORE, *LEFT_BEHIND, *AT_A_RESET)}
+    assert tried | {"bus-lost"} == set(CATALOGUE)
 
 
 def test_lost_gpu_is_told_as_lost(firmware_dir: Path) -> None:

@@ -1,4 +1,5 @@
-"""A GPU of the model behind a transport that fails, lies or is interrupted, from any access of a start or of a close on.
+"""A GPU of the model behind a transport that fails, lies or is interrupted, from any access of a start or of a close on;
+and one that gets a fault of the catalogue at any step of a start.
 
 Whatever happens: a GpumendError (or the interrupt itself), in bounded virtual time, with the lock, the memory and the bus
 master given back; and the next start takes the GPU, or refuses it with an action."""
@@ -14,15 +15,19 @@ from typing import Any
 import pytest
 
 from amdriver import firmware_set
-from amdriver.device import WRITE_STEPS, Device, StartState
+from amdriver.device import STEPS, WRITE_STEPS, Device, StartState
 from amdriver.ownership import Owned
 from base.clock import VirtualClock
 from base.errors import DeviceLost, GpumendError, NotPermitted
+from base.findings import Action
 from gpumodel import open_models
+from gpumodel.device import ModelGpu
+from gpumodel.faults import CATALOGUE, ActiveFault, Fault, ShowsAt
 from tests.model.injected import ALL_ONES, COMMAND, Harm, Injected, dropped, flipping, lying, ones, raising, zeros
 
 BUS_MASTER = 4
 LONGEST_S = 310.0  # the bootloader may take 300 s for a component
+LOST_S = 5.0  # a device that is gone is seen to be
 SPECS = ("mi300x?state=cold", "mi350x?state=used")
 PLACES = 4  # of each kind of harm
 FOR_EVER = 1 << 60
@@ -80,9 +85,9 @@ class Trial:
         except (GpumendError, Interrupted) as error:
             self.error = error
 
-    def check_given_back(self) -> None:
+    def check_given_back(self, lost_s: float = LONGEST_S) -> None:
         device, transport = self.device, self.transport
-        assert self.clock.now() < LONGEST_S
+        assert self.clock.now() < (lost_s if isinstance(self.error, DeviceLost) else LONGEST_S)
         assert not device.is_open
         assert transport.held == 0
         assert transport.inner.holder() is None
@@ -91,7 +96,7 @@ class Trial:
             assert device.gmc.live == ()
             assert device.gmc.vram.live == ()
         after = transport.inner.config_read(COMMAND, 2)
-        assert after & BUS_MASTER <= self.command & BUS_MASTER
+        assert after == 0xFFFF or after & BUS_MASTER <= self.command & BUS_MASTER
         assert str(self.error)  # every one of them can be shown
 
     def check_starts_again(self) -> None:
@@ -145,6 +150,44 @@ def test_close_with_harm_from_any_access_on_gives_everything_back(spec: str, nam
         one = trial(spec, make(place), at=FOR_EVER, count=count)
         one.start_and_close(close_at=place * close // PLACES)
         one.check_given_back()
+        one.check_starts_again()
+
+
+AT_A_START = [name for name, fault in CATALOGUE.items() if fault.shows_at is not ShowsAt.RESET]
+
+
+def default_of(fault: Fault, gpu: ModelGpu) -> ActiveFault:
+    if fault.argument is None:
+        return ActiveFault(fault)
+    value = fault.argument.default
+    return ActiveFault(fault, fault.argument.words(gpu.chip)[str(value)] if fault.argument.words else value)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("name", AT_A_START)
+def test_start_with_a_fault_that_begins_at_any_step_ends_and_gives_everything_back(spec: str, name: str) -> None:
+    """Every sixth step for each fault, others for the next one and for the other GPU: all of them take turns."""
+    for step in STEPS[(AT_A_START.index(name) + 3 * SPECS.index(spec)) % 6 :: 6]:
+        one = trial(spec, None, at=0)
+        gpu: ModelGpu = one.transport.inner.gpu  # type: ignore[attr-defined]
+
+        def strike(now: str, step: str = step, gpu: ModelGpu = gpu) -> None:
+            if now == step:
+                default_of(CATALOGUE[name], gpu).apply(gpu)
+
+        one.device._on_step = strike
+        one.start_and_close()
+        if step not in one.device.steps:
+            continue
+        one.check_given_back(lost_s=LOST_S)
+        if not isinstance(one.error, GpumendError):
+            continue
+        told = one.error.__dict__
+        assert one.error.next_step and told["step"] in (*STEPS, "close")
+        writing = one.device.steps[-1] in WRITE_STEPS
+        assert isinstance(one.error, DeviceLost) or not writing or isinstance(told["action"], Action)
+        if name == "bar-dead":
+            assert told["action"] is Action.RESTORE_CONFIG
         one.check_starts_again()
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import mmap
+import os
 from pathlib import Path
 
 import pytest
@@ -295,3 +298,17 @@ def test_saved_copy_of_a_gpu_without_serial_is_kept_and_found_by_bus_address(
         vram.seek(VRAM_BYTES - 0x10000)
         vram.write(b"\x80\x3f\x00\x00" * 100)
     assert "against the saved good copy" in call(capsys, "probe", "--json")[1]
+
+
+def test_regs_read_where_no_gpu_lets_itself_be_mapped_exits_77(
+    machine: FakeSys, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.add_device(GPU, bars=BARS)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    code, out, _ = call(capsys, "regs", "read", "GRBM_STATUS", "--json")
+    (gpu,) = json.loads(out)["gpus"]
+    assert (code, gpu["error"]["kind"], gpu["registers"]) == (77, "MapRefused", [])

@@ -417,7 +417,7 @@ def test_boot_of_a_gpu_that_is_lost_on_the_way_says_so(stage: str, firmware_dir:
         device.start()
     assert error.value.__dict__["step"] in WRITE_STEPS
     assert leaked(device) == ()
-    assert bench.clock.now() < 400  # the longest single wait is the bootloader's
+    assert bench.clock.now() < 5, "nobody waits minutes for a device that is gone"
     with pytest.raises(DeviceLost):
         bench.open()
 

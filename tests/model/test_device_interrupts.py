@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from amdriver.device import Device
+from amdriver.opengpu import OpenGpu
 from base.clock import VirtualClock
 from base.errors import DeviceLost, GpumendError, Unavailable
 from gpumodel import open_models
@@ -15,6 +16,7 @@ from pcibus.transport import Can
 
 TICK_S = 1e-6
 SDMA_TRAP = 224
+COMPUTE_EOP = 181
 
 
 class Interrupting:
@@ -124,3 +126,12 @@ def test_device_start_that_fails_lets_go_of_its_interrupts(firmware_dir: Path) -
     with pytest.raises(GpumendError):
         opened(reached, firmware_dir)
     assert reached.acquired == 1 and not reached.on and reached.inner.gpu.ih.on_interrupt is None
+
+
+def test_selftest_counts_each_interrupt_once_where_waits_end_by_them(reached: Interrupting, firmware_dir: Path) -> None:
+    """The waits of the test itself ask for interrupts, too."""
+    with OpenGpu(opened(reached, firmware_dir)) as gpu:
+        for xcc in range(gpu.xccs):
+            gpu.interrupts()
+            gpu.compute_trap(xcc)
+            assert [entry.source for entry in gpu.interrupts()] == [COMPUTE_EOP]

@@ -132,6 +132,18 @@ def test_killed_waves_let_the_queue_go_on(how: str) -> None:
     assert rig.reg("GC[0].GRBM_STATUS") == 0x3008
 
 
+def test_wave_reset_lets_a_pending_dequeue_take_effect() -> None:
+    """kgd_gfx_v9_hqd_reset: "assume previous dequeue request issued will take affect after reset"."""
+    rig, queue = endless()
+    queue.set("CP_HQD_DEQUEUE_REQUEST", 1)
+    rig.run()
+    assert queue.reg("CP_HQD_ACTIVE") == 1
+    queue.set("SPI_COMPUTE_QUEUE_RESET", 1)
+    rig.run()
+    assert queue.reg("CP_HQD_ACTIVE") == 0
+    assert rig.get(SIGNAL) == 0  # what the waves would have ended with never came
+
+
 def test_wave_kill_of_another_vmid_changes_nothing() -> None:
     rig, _ = endless()
     rig.set("GC[0].SQ_CMD", 3 | 1 << 4 | 1 << 7 | 9 << 28)

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from gpumodel.dispatch import Code, Operation, program
 from gpumodel.queues import Slot
 from tests.engine_rig import (
     KIQ,
@@ -15,6 +16,7 @@ from tests.engine_rig import (
     RLC_FIRMWARE,
     Queue,
     Rig,
+    dispatch,
     low_high,
     pm4,
     release_mem,
@@ -426,6 +428,7 @@ def run_list(rig: Rig, *packets: tuple[int, ...]) -> tuple[int, ...]:
 
 
 USER = 0x73_0000
+USER_SLOT = 1 << 2 | 2 << 8  # the first that the scheduler hands out: me 1, pipe 0, queue 2
 
 
 def user_queue(doorbell: int, address: int = USER) -> tuple[int, ...]:
@@ -445,6 +448,7 @@ def test_run_list_gives_a_process_a_vmid_and_runs_its_queue(xccs: int) -> None:
     users = [queue for queue in rig.gpu.gfx.queues.values() if queue.pasid == 0x8001]
     assert len(users) == xccs
     assert {(queue.vmid, queue.logic_xcc) for queue in users} == {(8, xcc) for xcc in range(xccs)}
+    assert rig.interrupts.pasids == {8: 0x8001}
     with rig.selected(8 << 4):
         assert (rig.reg("GC[0].SH_MEM_BASES"), rig.reg("GC[0].SH_MEM_CONFIG")) == (0x10002, 0x1018)
     done = 0x7000
@@ -475,6 +479,160 @@ def test_preemption_keeps_the_read_index_for_the_next_run_list() -> None:
     assert (rig.get(HERE), rig.get(HERE + 8)) == (0, 7)
 
 
+def hung_user_queue(rig: Rig, unmap_latency: int = 0x28) -> Queue:
+    """A HIQ, and a process's queue that waits for memory for ever and cannot be pre-empted there."""
+    control = hiq(rig)
+    control.submit(pm4(0xA0, 0xFFF8 | unmap_latency << 16 | 1 << 29, 0xFCFCFCFC, 0, 0, 0, 0, 0))
+    mqd(rig, USER, d136=USER_RING >> 8)
+    control.submit(run_list(rig, process(5, 1), user_queue(0x1200)))
+    rig.put(USER_RING, *wait_memory(SIGNAL, 1))
+    rig.gpu.gfx.doorbell(0x1200, 7)
+    rig.run()
+    return control
+
+
+UNMAP_AND_TELL = (pm4(0xA3, 3 << 4, 0, 0, 0, 0), pm4(0xA4, 2 << 30, 0, *low_high(HERE), 9, 0))
+
+
+def test_hiq_gives_a_stuck_queue_up_after_its_latency_and_tells_the_doorbell() -> None:
+    """unmap_queues_cpsch: the fence comes all the same, the doorbell stands in HIQ.MQD.queue_doorbell_id0."""
+    rig = Rig()
+    control = hung_user_queue(rig)
+    control.submit(*UNMAP_AND_TELL)
+    rig.run(3.8)
+    assert (rig.get(HERE), rig.get(MQD + 240 * 4)) == (0, 0)
+    rig.run(0.5)
+    assert (rig.get(HERE), rig.get(MQD + 240 * 4)) == (9, 0x1200)
+    stuck = Queue(rig, select=USER_SLOT)
+    assert (stuck.reg("CP_HQD_ACTIVE"), stuck.reg("CP_HQD_DEQUEUE_REQUEST")) == (1, 1)
+    stuck.set("SPI_COMPUTE_QUEUE_RESET", 1)
+    rig.run()
+    assert stuck.reg("CP_HQD_ACTIVE") == 1  # it has no waves that could be reset
+    rig.set("GC[0].CP_MEC_CNTL", 1 << 16)
+    rig.set("GC[0].CP_MEC_CNTL", 0)
+    assert stuck.reg("CP_HQD_ACTIVE") == 0
+
+
+def test_hiqs_of_several_xccs_tell_a_status_together() -> None:
+    """check_preemption_failed_v9_4_3 looks into the MQDs of all XCCs as soon as the one fence is there."""
+    rig = Rig()
+    control = hiq(rig, 2)
+    control.submit(pm4(0xA0, 0xFFF8 | 0x28 << 16 | 1 << 29, 0xFCFCFCFC, 0, 0, 0, 0, 0))
+    mqd(rig, USER, d226=0x1000)
+    mqd(rig, USER + 0x1000, d136=USER_RING >> 8, d226=0x1000)
+    rig.put(RING, *[0xFFFF1000] * 7)  # XCC 0 has nothing to do
+    rig.put(USER_RING, *wait_memory(SIGNAL, 1))
+    control.submit(run_list(rig, process(5, 1), user_queue(0x1200)))
+    rig.gpu.gfx.doorbell(0x1200, 7)
+    rig.run()
+    control.submit(*UNMAP_AND_TELL)
+    rig.run(3.8)
+    assert rig.get(HERE) == 0
+    rig.run(0.5)
+    assert rig.get(HERE) == 9
+    assert [rig.get(MQD + 0x1000 * xcc + 240 * 4) for xcc in range(2)] == [0, 0x1200]
+
+
+def test_hiq_without_a_latency_waits_for_a_stuck_queue() -> None:
+    rig = Rig()
+    hung_user_queue(rig, unmap_latency=0).submit(*UNMAP_AND_TELL)
+    rig.run(100.0)
+    assert rig.get(HERE) == 0
+    rig.put(SIGNAL, 1)
+    rig.run(5e-3)
+    assert (rig.get(HERE), rig.get(MQD + 240 * 4)) == (9, 0)
+
+
+SAVES_WAVES = 1 << 30  # CP_HQD_PERSISTENT_STATE.QSWITCH_MODE: the process brought memory for them
+PROGRAM = 0x7B_0000
+STACK = 0x3000
+
+
+def looping_user_queue(rig: Rig, state: int = SAVES_WAVES) -> Queue:
+    """A process's queue whose shader never ends; a write and a fence behind it."""
+    control = hiq(rig)
+    control.submit(pm4(0xA0, 0xFFF8 | 0x28 << 16 | 1 << 29, 0xFCFCFCFC, 0, 0, 0, 0, 0))
+    mqd(rig, USER, d132=state, d136=USER_RING >> 8, d175=STACK, d176=STACK)
+    rig.memory.data.write(PROGRAM, program(Operation(Code.LOOP)))
+    words = [word for packet in (*dispatch(PROGRAM), release_mem(HERE + 8, 7)) for word in packet]
+    rig.put(USER_RING, *words)
+    control.submit(run_list(rig, process(5, 1), user_queue(0x1200)))
+    rig.gpu.gfx.doorbell(0x1200, len(words))
+    rig.run()
+    return control
+
+
+def test_waves_that_never_end_are_saved_and_come_back_with_the_next_run_list() -> None:
+    """CWSR: init_mqd of kfd_mqd_manager_v9.c sets QSWITCH_MODE and where the state of waves goes."""
+    rig = Rig()
+    control = looping_user_queue(rig)
+    control.submit(*UNMAP_AND_TELL)
+    assert (rig.get(HERE), rig.get(MQD + 240 * 4)) == (9, 0)
+    assert rig.reg("GC[0].SPI_CSQ_WF_ACTIVE_STATUS") == 0
+    assert rig.get(USER + 176 * 4) != STACK
+    control.submit(run_list(rig, process(5, 1), user_queue(0x1200)))
+    assert rig.reg("GC[0].SPI_CSQ_WF_ACTIVE_STATUS") == 1 << 2
+    assert rig.get(USER + 176 * 4) == STACK
+    assert rig.get(HERE + 8) == 0
+    rig.set("GC[0].SQ_CMD", 3 | 1 << 4)
+    rig.run()
+    assert rig.get(HERE + 8) == 7
+
+
+def test_waves_of_a_queue_that_is_gone_do_not_come_back_in_a_new_one() -> None:
+    rig = Rig()
+    control = looping_user_queue(rig)
+    control.submit(*UNMAP_AND_TELL)
+    mqd(rig, USER, d132=SAVES_WAVES, d136=USER_RING >> 8, d175=STACK, d176=STACK)  # the same place in memory
+    rig.put(USER_RING, *write_data(HERE + 12, 3))
+    control.submit(run_list(rig, process(6, 1), user_queue(0x1200)))
+    rig.gpu.gfx.doorbell(0x1200, 5)
+    rig.run()
+    assert rig.get(HERE + 12) == 3
+    assert rig.gpu.gfx.saved == {}
+
+
+def test_waves_that_nobody_has_memory_for_hold_the_hiq_up_until_it_gives_up() -> None:
+    rig = Rig()
+    control = looping_user_queue(rig, state=0)
+    control.submit(*UNMAP_AND_TELL)
+    rig.run(3.8)
+    assert rig.get(HERE) == 0
+    rig.run(0.5)
+    assert (rig.get(HERE), rig.get(MQD + 240 * 4)) == (9, 0x1200)
+
+
+def test_indirect_buffer_that_waits_goes_on_where_it_was() -> None:
+    rig = Rig()
+    control = hiq(rig)
+    mqd(rig, USER, d132=SAVES_WAVES, d136=USER_RING >> 8, d175=STACK, d176=STACK)
+    body = (*write_data(HERE + 4, 1), *wait_memory(SIGNAL, 1, operation=3), *write_data(HERE + 8, 2))
+    rig.put(PROGRAM, *body)
+    rig.put(USER_RING, *pm4(0x3F, *low_high(PROGRAM), len(body) | 1 << 23), *write_data(HERE + 12, 3))
+    control.submit(run_list(rig, process(5, 1), user_queue(0x1200)))
+    rig.gpu.gfx.doorbell(0x1200, 9)
+    rig.run()
+    rig.put(HERE + 4, 0)
+    control.submit(*UNMAP_AND_TELL)
+    assert rig.get(HERE) == 9
+    rig.put(SIGNAL, 1)
+    control.submit(run_list(rig, process(5, 1), user_queue(0x1200)))
+    assert [rig.get(HERE + place) for place in (4, 8, 12)] == [0, 2, 3]
+
+
+def test_pipe_reset_leaves_idle_queues_of_the_pipe_alone() -> None:
+    """gfx_v9_4_3_reset_kcq sets up one queue again, where the pipe has two of the driver's."""
+    rig = Rig()
+    stuck = Queue(rig).open()
+    idle = Queue(rig, select=ME1_QUEUE0 | 1 << 8, base=RING, doorbell=0x12, rptr_report=0).open()
+    stuck.submit(wait_memory(SIGNAL, 1))
+    rig.set("GC[0].CP_MEC_CNTL", 1 << 16)
+    rig.set("GC[0].CP_MEC_CNTL", 0)
+    assert (stuck.reg("CP_HQD_ACTIVE"), idle.reg("CP_HQD_ACTIVE")) == (0, 1)
+    idle.submit(write_data(HERE, 1))
+    assert rig.get(HERE) == 1
+
+
 def test_run_list_of_more_processes_than_vmids_is_recorded() -> None:
     rig = Rig()
     control = hiq(rig)
@@ -490,15 +648,90 @@ def test_run_list_of_more_queues_than_slots_is_recorded() -> None:
     assert rig.gpu.wrongs == ["gfx: queue 2.0.0 of XCC 0: MAP_QUEUES finds no free slot"]
 
 
-def test_run_list_maps_a_copy_queue() -> None:
-    rig = Rig()
-    control = hiq(rig)
+def copy_queue(rig: Rig) -> tuple[int, ...]:
+    """The MQD of a process's SDMA queue, and the packet that maps it to engine 0."""
     words = [0] * 128
     words[0], words[1], words[9] = 10 << 1 | 1 << 12, USER_RING >> 8, 0x8900
     rig.put(USER, *words)
+    return pm4(0xA2, 1 << 4 | 2 << 26 | 1 << 29, 0x1200 << 2, *low_high(USER), *low_high(WPTR))
+
+
+def ring_copy_queue(rig: Rig, wptr: int) -> None:
+    rig.put(WPTR, wptr)
+    assert rig.gpu.sdma.doorbell(0, 0x1200, wptr)
+    rig.run()
+
+
+UNMAP_ALL = pm4(0xA3, 3 << 4, 0, 0, 0, 0)
+SDMA_WAIT = (8 | 3 << 28 | 1 << 31, *low_high(SIGNAL), 1, 0xFFFFFFFF, 0xFFF << 16 | 10)
+SDMA_INDIRECT, SDMA_IB = 4, 0x9000
+
+
+def fence(address: int, value: int) -> tuple[int, ...]:
+    return (5, *low_high(address), value)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_copy_queue_that_waits_is_taken_off_and_goes_on_there(inside: bool) -> None:
+    rig = Rig()
+    control = hiq(rig)
+    packet = copy_queue(rig)
+    control.submit(run_list(rig, process(5, 1), packet))
+    work = (*fence(HERE, 1), *SDMA_WAIT, *fence(HERE + 4, 2))
+    if inside:
+        rig.put(SDMA_IB, *work)
+        work = (0, 0, SDMA_INDIRECT, *low_high(SDMA_IB), len(work), 0, 0)
+    rig.put(USER_RING, *work, *fence(HERE + 8, 3))
+    ring_copy_queue(rig, (len(work) + 4) * 4)
+    assert [rig.get(HERE + place) for place in (0, 4, 8)] == [1, 0, 0]
+    rig.put(HERE, 0)
+    control.submit(UNMAP_ALL)
+    assert rig.reg("SDMA[0].SDMA_RLC0_RB_CNTL") & 1 == 0
+    assert rig.reg("SDMA[0].SDMA_RLC0_CONTEXT_STATUS") & 1 == 0  # else the driver takes it for hung
+    rig.put(SIGNAL, 1)
+    control.submit(run_list(rig, process(5, 1), packet))
+    assert [rig.get(HERE + place) for place in (0, 4, 8)] == [0, 2, 3]
+    assert rig.get64(0x8900) == (len(work) + 4) * 4
+
+
+def test_copy_queue_is_not_taken_off_in_the_middle_of_a_packet() -> None:
+    rig = Rig()
+    control = hiq(rig)
+    control.submit(run_list(rig, process(5, 1), copy_queue(rig)))
+    size = 1 << 20  # 20 microseconds
+    rig.put(USER_RING, 1, size - 1, 0, *low_high(0x80_0000), *low_high(0xA0_0000), *fence(HERE, 1))
+    rig.put(0x80_0000 + size - 4, 0x55)
+    rig.gpu.sdma.doorbell(0, 0x1200, 44)
+    rig.run(5e-6)
+    control.submit(UNMAP_ALL, pm4(0xA4, 2 << 30, 0, *low_high(SIGNAL), 9, 0), run=False)
+    rig.run(5e-6)
+    assert (rig.get(SIGNAL), rig.get(HERE)) == (0, 0)
+    rig.run()
+    assert (rig.get(SIGNAL), rig.get(0xA0_0000 + size - 4)) == (9, 0x55)
+
+
+def test_copy_queue_that_stopped_for_good_stays_selected_until_its_engine_is_reset() -> None:
+    """sdma_has_hang: CONTEXT_STATUS.SELECTED of a user ring after all queues were to be taken off."""
+    rig = Rig()
+    control = hiq(rig)
+    control.submit(run_list(rig, process(5, 1), copy_queue(rig)))
+    rig.put(USER_RING, 0x3F)
+    ring_copy_queue(rig, 4)
+    control.submit(UNMAP_ALL, pm4(0xA4, 2 << 30, 0, *low_high(SIGNAL), 9, 0))
+    assert rig.get(SIGNAL) == 9
+    assert rig.reg("SDMA[0].SDMA_RLC0_CONTEXT_STATUS") & 1 == 1
+    assert rig.reg("SDMA[0].SDMA_RLC0_DOORBELL_OFFSET") >> 2 == 0x1200
+    rig.gpu.sdma.reset_engines(1)
+    assert rig.reg("SDMA[0].SDMA_RLC0_CONTEXT_STATUS") & 1 == 0
+    assert rig.reg("SDMA[0].SDMA_RLC0_DOORBELL_OFFSET") == 0
+
+
+def test_run_list_maps_a_copy_queue() -> None:
+    rig = Rig()
+    control = hiq(rig)
+    packet = copy_queue(rig)
     rig.put(USER_RING, 5, *low_high(HERE), 0x77)
     rig.put(WPTR, 16)
-    packet = pm4(0xA2, 1 << 4 | 2 << 26 | 1 << 29, 0x1200 << 2, *low_high(USER), *low_high(WPTR))
     control.submit(run_list(rig, process(5, 1), packet))
     assert rig.get(HERE) == 0x77
     assert ("MMHUB[0]", 8, 256) in rig.memory.seen

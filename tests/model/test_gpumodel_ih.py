@@ -93,6 +93,19 @@ def test_send_pasid_and_hub_follow_vmid_and_client(client: int, table: str, hub:
     assert bench.entry(0)[0] >> 31 == hub
 
 
+def test_copy_engines_of_an_aid_have_their_own_table_and_a_scheduler_writes_all() -> None:
+    bench = Bench()
+    address = bench.gpu.registers.layout.address("OSSSYS.IH_VMID_LUT_MM[9]")
+    bench.gpu.registers.write(address + 2 * 0x20000, 0x8123, "sdma")  # register numbers are local to AID 2
+    for number, (node, pasid) in enumerate([(8, 0x8123), (4, 0)]):
+        bench.gpu.ih.send(0x09, 1, vmid=9, node=node)
+        assert bench.entry(number)[3] & 0xFFFF == pasid
+    bench.gpu.ih.set_pasid(9, 0x8007)
+    for number, (client, node) in enumerate([(0x14, 13), (0x08, 0), (0x12, 12)], 2):
+        bench.gpu.ih.send(client, 1, vmid=9, node=node)
+        assert bench.entry(number)[3] & 0xFFFF == 0x8007
+
+
 def test_ring_wraps_and_the_driver_moves_the_read_pointer() -> None:
     bench = Bench()
     for number in range(70):

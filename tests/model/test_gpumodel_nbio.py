@@ -22,9 +22,12 @@ class Bench:
         self.gpu: ModelGpu = self.transport.gpu
         self.rung: list[tuple[Any, ...]] = []
         gpu: Any = self.gpu
+        self.takes = ""  # which of the video blocks does
         gpu.gfx.doorbell = lambda index, value: self._note("gfx", index, value)
         gpu.sdma.doorbell = lambda engine, index, value: self._note("sdma", engine, index, value)
         gpu.ih.doorbell = lambda index, value: self._note("ih", index, value)
+        gpu.vcn.doorbell = lambda unit, index, value: self._note("vcn", unit, index, value) and self.takes == "vcn"
+        gpu.jpeg.doorbell = lambda unit, index, value: self._note("jpeg", unit, index, value) and self.takes == "jpeg"
         self.set("RCC_DEV0_EPF0_RCC_DOORBELL_APER_EN", int(aperture))
 
     def _note(self, *what: Any) -> bool:
@@ -70,6 +73,18 @@ def test_doorbell_of_every_sdma_engine_reaches_it(engine: int) -> None:
     assert bench.rung == [("sdma", engine, index, 0x1_0000_0040), ("sdma", engine, index + 19, 7)]
     bench.transport.write32(2, (index + 20) * 4, 7)
     assert bench.rung[2:] == [("gfx", index + 20, 7)]
+    assert bench.gpu.wrongs == []
+
+
+@pytest.mark.parametrize("page", [1, 4, 511])
+def test_doorbell_in_the_page_of_a_process_is_routed_by_its_lower_12_bits(page: int) -> None:
+    """amdgpu_amdkfd.c, amdgpu_amdkfd_device_init: "BIF starts to statically use the lower 12 bits"."""
+    bench = Bench()
+    bench.route_sdma(3)
+    index = page * 1024 + SDMA_0 + 20 * 3
+    bench.transport.write64(2, index * 4, 0x40)
+    bench.transport.write32(2, (index + 20) * 4, 7)
+    assert bench.rung == [("sdma", 3, index, 0x40), ("gfx", index + 20, 7)]
     assert bench.gpu.wrongs == []
 
 
@@ -134,13 +149,16 @@ def test_doorbell_that_no_queue_listens_to_is_recorded() -> None:
     assert bench.gpu.unknown_accesses == {("doorbell", 0x800): 1}
 
 
-def test_doorbell_of_a_video_engine_goes_nowhere_yet() -> None:
+@pytest.mark.parametrize("by", ["vcn", "jpeg", "nobody"])
+def test_doorbell_of_a_video_engine_is_offered_to_its_rings(by: str) -> None:
     bench = Bench()
+    bench.takes = by
     bench.set("DOORBELL0_CTRL_ENTRY_18", 0x374 | 9 << 10)
-    bench.set("S2A_DOORBELL_ENTRY_4_CTRL", 1 | 4 << 1 | 9 << 17 | 4 << 28, 1)
+    bench.set("S2A_DOORBELL_ENTRY_4_CTRL", 1 | 4 << 1 | 4 << 7 | 9 << 17 | 4 << 28, 1)
     bench.transport.write32(2, 0x374 * 4, 1)
-    assert bench.rung == []
-    assert bench.gpu.unknown_accesses == {("doorbell", 0x374 * 4): 1}
+    asked = ["vcn"] if by == "vcn" else ["vcn", "jpeg"]
+    assert bench.rung == [(block, 1, 0x374, 1) for block in asked]
+    assert bench.gpu.unknown_accesses == ({("doorbell", 0x374 * 4): 1} if by == "nobody" else {})
     assert bench.gpu.wrongs == []
 
 

@@ -14,6 +14,7 @@ from registers.amd.structs_psp import psp_gfx_cmd_resp
 from tests.model.firmware_host import BLOB, COMMAND, ENGINES, PSP, READY, RING, RING_BYTES, Files, Host, host
 
 BOTH = pytest.mark.parametrize("part", ["mi300x", "mi350x"])
+VIDEO_LIST = struct.pack("<4I", 0xDEADBEEF, 0, 0xC002, 5)  # UVD_POWER_STATUS of engine 0
 NAMES = {9: "sdma", 4: "mec", 5: "mec-jt", 22: "rlc-cntl", 20: "rlc-gpm", 21: "rlc-srm", 8: "rlc-g", 67: "reg-list"}
 
 
@@ -318,7 +319,7 @@ def test_firmware_off_a_page_of_an_unknown_type_or_nowhere_is_refused(mi300x: Fi
 
 def test_firmware_image_of_a_decoder_needs_no_wrapper() -> None:
     gpu = with_tmr()
-    assert gpu.load(49, bytes(0xC0)) == 0
+    assert gpu.load(49, VIDEO_LIST) == 0
     assert gpu.gpu.psp.loaded == {49}
 
 
@@ -341,7 +342,7 @@ def test_used_gpu_has_all_firmware_loaded_and_a_cold_one_none(part: str) -> None
 
 def test_firmware_loaded_stays_loaded_without_tmr_and_ring() -> None:
     gpu = with_tmr()
-    gpu.load(49, bytes(0xC0))
+    gpu.load(49, VIDEO_LIST)
     gpu.send(7)
     gpu.control(0x30000)
     assert gpu.gpu.psp.loaded == {49}

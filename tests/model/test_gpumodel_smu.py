@@ -21,7 +21,7 @@ ON_BOTH = {
     "GetDriverIfVersion": (0, OK),
     "EnableAllSmuFeatures": (0, OK),
     "DisableAllSmuFeatures": (0, OK),
-    "RequestI2cTransaction": (0, FAILED),  # no EEPROM
+    "RequestI2cTransaction": (0, FAILED),  # an empty request: nobody has slave address 0
     "GetMetricsVersion": (0, OK),
     "GetMetricsTable": (0, OK),
     "GetEccInfoTable": (0, UNKNOWN),

@@ -376,7 +376,7 @@ def test_open_models_eight_are_quick_and_import_nothing_heavy() -> None:
     open_models("mi350x*8")
     best = 1.0
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()  # of this process alone: others may keep the machine busy
         open_models("mi350x*8")
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert best < 0.05

@@ -38,7 +38,7 @@ def serve(spec: str) -> tuple[subprocess.Popen[str], str]:
 
 def end(process: subprocess.Popen[str], how: signal.Signals = signal.SIGINT) -> tuple[int, str]:
     process.send_signal(how)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=60)
     return process.returncode, out + err
 
 
@@ -140,7 +140,7 @@ def test_served_lock_of_a_killed_client_goes_to_the_next_one(sick: str) -> None:
     holder = gpu.holder()
     assert holder is not None and holder.pid == child.pid
     os.kill(child.pid, signal.SIGKILL)
-    child.communicate(timeout=10)
+    child.communicate(timeout=60)
     _until(lambda: gpu.holder() is None)
     with gpu.exclusive():
         assert gpu.read32(0, 0x200) == 0xD1E  # the device is as its driver left it

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from base.debian import DebianError
 from base.errors import GpumendError, InvalidData, Unavailable, UsageError
 from lab import checkout, guest, qemu, served
 from lab.guest import Done, Guest, GuestEnded, GuestTimeout
@@ -200,6 +201,17 @@ def test_boot_that_fails_leaves_no_folder_and_no_models(tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), DebianError("python3: exit 1")])
+def test_boot_whose_files_cannot_be_written_tells_where(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: Any) -> Path:
+        raise error
+
+    monkeypatch.setattr(guest, "initrd", fail)
+    with pytest.raises(Unavailable, match="TMPDIR") as caught, guest.boot(PARTS):
+        pass
+    assert str(error) in caught.value.seen
+
+
 # --- QEMU
 
 
@@ -344,8 +356,11 @@ def test_checkout_that_changed_is_mirrored_again_and_keeps_byte_code(tmp_path: P
     (source / "b.py").write_text("gone soon")
     checkout._mirror(source, target)
     (target / "__pycache__").mkdir()
+    twin = tmp_path / "twin.py"  # a cache that was copied by hard links
+    twin.hardlink_to(target / "a.py")
     (source / "a.py").write_text("newer")
     (source / "b.py").unlink()
     checkout._mirror(source, target)
     assert (target / "a.py").read_text() == "newer"
+    assert twin.read_text() == "old"
     assert sorted(path.name for path in target.iterdir()) == ["__pycache__", "a.py"]

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from base import debian
 from base.debian import Apt, DebianError, Package
 from base.errors import Unavailable
 from lab import kernels, parts
 from lab.tree import Tree, run_in
 
+OPEN = Apt.open
 QEMU = Package("qemu-system-x86", "1:11.1.3-1", "qemu-system-x86_1%3a11.1.3-1_amd64.deb", 3)
 
 
@@ -241,6 +243,28 @@ def test_plan_reads_what_apt_would_fetch(tmp_path: Path, monkeypatch: pytest.Mon
     assert Apt(tmp_path).plan("qemu-system-x86", suite="trixie-backports") == [QEMU]
     assert "--print-uris" in asked[0]
     assert f"Dir::Cache::archives={tmp_path}/nothing" in asked[0]
+
+
+@pytest.mark.parametrize("known", [("trixie",), ("trixie", "trixie-backports")], ids=len)
+def test_mirror_out_of_reach_is_told_unless_the_suites_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: tuple[str, ...]
+) -> None:
+    def run(self: Apt, *words: str, timeout_s: float) -> str:
+        raise DebianError("Temporary failure resolving the mirror")
+
+    monkeypatch.setattr(Apt, "open", OPEN)
+    monkeypatch.setattr(Apt, "run", run)
+    monkeypatch.setattr(debian, "_mirror", lambda: "http://mirror/debian")
+    monkeypatch.setattr(debian, "_keyring", lambda: Path("/keyring"))
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    (tmp_path / "lists").mkdir()
+    for suite in known:
+        (tmp_path / f"lists/mirror_debian_dists_{suite}_InRelease").touch()
+    if len(known) == 2:
+        Apt(tmp_path).open(parts.SUITES)
+        return
+    with pytest.raises(DebianError, match="resolving"):
+        Apt(tmp_path).open(parts.SUITES)
 
 
 def test_fetch_asks_only_for_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,13 @@ def test_map_many_ranges_translates_like_each_range_alone(
         assert bench.tables.table_count == 3
 
 
+@pytest.mark.parametrize("size", [1 << 47, 1 << 40])
+def test_map_many_ranges_larger_than_the_address_space_are_refused(bench: Bench, size: int) -> None:
+    with pytest.raises(BadAddress):
+        bench.tables.map(VA, [(size, size)] * 300, LOCAL)
+    assert bench.tables.table_count == 1
+
+
 def test_map_array_with_a_large_page_inside_finds_it(bench: Bench) -> None:
     scattered = np.arange(1000, 1000 + 3 * 512, 3, dtype=np.uint64)
     aligned = np.arange(512 * 64, 512 * 66, dtype=np.uint64)

@@ -175,6 +175,14 @@ def test_binding_that_the_driver_did_not_take_is_a_failure(fake: FakeSys, monkey
     assert caught.value.exit_code == 1 and caught.value.seen == "driver amdgpu"
 
 
+def test_binding_to_vfio_without_an_iommu_names_it(fake: FakeSys, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel(fake, monkeypatch, obeys=False)
+    (fake.device(BDF).path / "iommu_group").unlink()
+    with pytest.raises(GpumendError) as caught:
+        go(fake, "vfio-pci")
+    assert "intel_iommu=on" in caught.value.next_step
+
+
 def test_binding_is_refused_while_a_process_holds_the_device(fake: FakeSys, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel(fake, monkeypatch)
     cgroup = f"0::/system.slice/docker-{'ab' * 32}.scope"

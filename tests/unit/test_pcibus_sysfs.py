@@ -16,7 +16,7 @@ import pytest
 
 import pcibus.sysfs
 from base.child import ChildTimeout, run_many_in_children
-from base.errors import DeviceLost, InvalidData, NotPermitted, Unavailable, UsageError
+from base.errors import DeviceLost, InvalidData, NotPermitted, Refused, Unavailable, UsageError
 from pcibus.config import decode, finding_of, is_lost
 from pcibus.sysfs import (
     Asleep,
@@ -28,7 +28,7 @@ from pcibus.sysfs import (
     scan,
 )
 from pcibus.transport import Bar, Can, FunctionInfo, Transport
-from tests.fakesys import IO_PORTS, MEM64_PREFETCH, FakeBar, FakeSys, config_space
+from tests.fakesys import IO_PORTS, MEM64_PREFETCH, FakeBar, FakeSys, config_space, words
 
 BDF = "0000:c1:00.0"
 PORT = "0000:c0:01.0"
@@ -505,12 +505,17 @@ def test_sysfs_declares_dma_only_where_memory_can_be_had(fake: FakeSys, tmp_path
     (tmp_path / "self").mkdir()
     (tmp_path / "self/status").write_text("CapEff:\t0000000000000000\n")
     assert Can.DMA not in SysfsTransport(BDF, root=fake.root, proc=tmp_path).can
-    with pytest.raises(NotPermitted, match="CAP_SYS_ADMIN"):
-        SysfsTransport(BDF, root=fake.root, proc=tmp_path).alloc_dma(4096)
+    for without in (lambda made: made.alloc_dma(4096), SysfsTransport.acquire):
+        with pytest.raises(NotPermitted, match="CAP_SYS_ADMIN"):
+            without(SysfsTransport(BDF, root=fake.root, proc=tmp_path))
     (tmp_path / "self/status").write_text("CapEff:\t000001ffffffffff\n")
     assert Can.DMA in SysfsTransport(BDF, root=fake.root, proc=tmp_path).can
+    SysfsTransport(BDF, root=fake.root, proc=tmp_path).acquire()
     (device.path / "iommu_group").mkdir()
-    assert Can.DMA not in SysfsTransport(BDF, root=fake.root, proc=tmp_path).can
+    made = SysfsTransport(BDF, root=fake.root, proc=tmp_path)
+    assert Can.DMA not in made.can
+    with pytest.raises(Refused, match="IOMMU group"):
+        made.acquire()
 
 
 def test_sysfs_memory_decoding_off_is_read_not_repaired(fake: FakeSys) -> None:
@@ -589,3 +594,19 @@ def test_sysfs_scan_on_this_machine_agrees_with_config_space() -> None:
         if not info.sriov_vf and isinstance(answer, int) and answer != 0xFFFFFFFF:
             assert answer == info.vendor | info.device << 16
         assert made.info().bdf == info.bdf
+
+
+def test_sysfs_mapping_of_a_function_that_was_removed_is_not_used(
+    fake: FakeSys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux leaves it in place, and may give its addresses to another function."""
+    device = fake.add_device(BDF, bars={5: FakeBar(0x1000, 4096, content=words(7))})
+    made = transport(fake)
+    assert made.read32(5, 0) == 7
+    device.path.rename(fake.root / "removed")
+    monkeypatch.setattr(pcibus.sysfs, "_POWER_CHECK_S", 0.0)
+    made._awake_until = 0.0
+    for access in (lambda: made.read32(5, 0), lambda: made.write32(5, 0, 1), lambda: made.config_read(0, 4)):
+        with pytest.raises(DeviceLost, match="it went away"):
+            access()
+    made.close()

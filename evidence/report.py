@@ -1,0 +1,168 @@
+"""`report.md`: what a person at AMD reads first, in the field order of the ROCm issue form.
+
+Field order: user-wants D (problem, OS, CPU, GPU, ROCm version, component, steps, rocminfo, more). Made from what was
+collected; what is not known says so, and what only the reporter knows asks for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from base.findings import ProbeReport, Severity, graver
+from evidence.host import first_line
+
+ASK = "*(please fill in)*"
+UNKNOWN = "unknown"
+_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What only the reporter knows. `incidence`: `3 of 50`, `once`, `always`; `command`: one line that repeats it."""
+
+    summary: str = ""
+    steps: Sequence[str] = ()
+    command: str = ""
+    incidence: str = ""
+    component: str = ""
+
+
+def report(
+    problem: Problem,
+    reports: Sequence[ProbeReport],
+    texts: Mapping[str, bytes],
+    manifest: Mapping[str, Any],
+    unread: Iterable[str],
+) -> str:
+    """The whole report. `texts`: files of the bundle by name, already redacted."""
+    system = texts.get("system.txt", b"").decode("utf-8", "replace")
+    rows: list[str] = ["# GPU problem report", ""]
+    rows += ["### Problem Description", "", problem.summary or _from_findings(reports) or ASK, ""]
+    rows += [f"Incidence: {problem.incidence or ASK}", ""]
+    rows += ["### Operating System", "", _os(system), ""]
+    rows += ["### CPU", "", _section(system, "cpu", r"model name\s*:\s*(.+)") or UNKNOWN, ""]
+    rows += ["### GPU", "", *_gpus(reports), ""]
+    rows += [
+        "### ROCm Version",
+        "",
+        _section(system, "opt/rocm/.info/version", r"(\S.*)") or f"{UNKNOWN} (not installed?)",
+        "",
+    ]
+    rows += ["### ROCm Component", "", problem.component or "kernel driver (amdgpu), firmware", ""]
+    rows += ["### Steps to Reproduce", "", *_steps(problem), ""]
+    rows += [
+        "### (Optional) Output of `rocminfo --support`",
+        "",
+        "Not run: it opens the GPU, and can hang on a sick one.",
+        "",
+    ]
+    rows += ["### Additional Information", "", *_versions(system, texts), ""]
+    rows += _findings(reports)
+    rows += _files(manifest)
+    rows += _gaps(list(unread))
+    rows += _redactions(manifest)
+    return "\n".join(rows).rstrip("\n") + "\n"
+
+
+def _from_findings(reports: Sequence[ProbeReport]) -> str:
+    told = [
+        f"GPU {item.index} ({item.bdf}): {finding.summary} [{finding.code}]"
+        for item in reports
+        for finding in graver(list(item.findings))[:1]
+        if finding.severity.rank >= Severity.WARNING.rank
+    ]
+    return "\n".join(f"- {row}" for row in told)
+
+
+def _os(system: str) -> str:
+    name = first_line(system, "PRETTY_NAME") or UNKNOWN
+    kernel = _section(system, "proc/version", r"Linux version (\S+)") or UNKNOWN
+    return f"{name}, kernel {kernel}"
+
+
+def _section(system: str, name: str, pattern: str) -> str:
+    """The first match below `== name ==`."""
+    found = re.search(rf"^== (?:\S*/)?{re.escape(name)} ==\n(.*?)(?=^== |\Z)", system, re.MULTILINE | re.DOTALL)
+    inner = re.search(pattern, found[1]) if found else None
+    return inner[1].strip() if inner else ""
+
+
+def _gpus(reports: Sequence[ProbeReport]) -> list[str]:
+    if not reports:
+        return [f"{UNKNOWN}: no supported GPU was found"]
+    rows = ["| GPU | address | part | ids | health | action |", "|---|---|---|---|---|---|"]
+    for item in reports:
+        who = item.facts.get("identity") or {}
+        ids = f"{_hex(who.get('vendor'))}:{_hex(who.get('device'))} rev {_word(who.get('revision'))}"
+        rows.append(
+            f"| {item.index} | {item.bdf} | {item.part} ({item.arch}) | {ids} | {item.health} | {item.action} |"
+        )
+    return rows
+
+
+def _hex(value: Any) -> str:
+    return f"{value:04x}" if isinstance(value, int) else UNKNOWN
+
+
+def _word(value: Any) -> str:
+    return UNKNOWN if value is None else str(value)
+
+
+def _steps(problem: Problem) -> list[str]:
+    rows = [f"{number}. {step}" for number, step in enumerate(problem.steps, start=1)] or [ASK]
+    return rows + (["", f"In one line: `{problem.command}`"] if problem.command else [])
+
+
+def _versions(system: str, texts: Mapping[str, bytes]) -> list[str]:
+    """What the driver and the firmware are, as far as the machine tells."""
+    word, line = r"(\S+)", r"(\S.*)"
+    version = _section(system, "module/amdgpu/version", word) or UNKNOWN
+    source = _section(system, "module/amdgpu/srcversion", word) or UNKNOWN
+    rows = [
+        f"- amdgpu module: version {version}, srcversion {source}",
+        f"- BIOS: {_section(system, 'class/dmi/id/bios_version', line) or UNKNOWN}",
+        f"- kernel command line: `{_section(system, 'proc/cmdline', line) or UNKNOWN}`",
+    ]
+    for name, data in texts.items():
+        if name.endswith("/sysfs.txt"):
+            vbios = _section(data.decode("utf-8", "replace"), "vbios_version", line)
+            rows.append(f"- {name.partition('/')[0]}: VBIOS {vbios or UNKNOWN}")
+    return rows
+
+
+def _findings(reports: Sequence[ProbeReport]) -> list[str]:
+    rows: list[str] = []
+    for item in reports:
+        for finding in graver(list(item.findings)):
+            if finding.severity.rank < Severity.UNKNOWN.rank:
+                continue
+            rows += [f"- GPU {item.index} {item.bdf}: {finding.severity}: {finding.summary} [{finding.code}]"]
+            told = (("expected", finding.expected), ("seen", finding.seen), ("where", finding.where))
+            rows += [f"  - {label}: {text}" for label, text in told if text]
+    return ["#### Findings", "", *rows, ""] if rows else []
+
+
+def _files(manifest: Mapping[str, Any]) -> list[str]:
+    rows = [f"- `{entry['name']}` ({entry['size']} bytes)" for entry in manifest.get("files", ())]
+    return ["#### Files of this bundle", "", "`manifest.json` has their SHA-256.", "", *rows, ""]
+
+
+def _gaps(unread: list[str]) -> list[str]:
+    if not unread:
+        return []
+    more = [f"- and {len(unread) - _SHOWN} more: manifest.json"] if len(unread) > _SHOWN else []
+    return ["#### Not collected", "", *(f"- {row}" for row in unread[:_SHOWN]), *more, ""]
+
+
+def _redactions(manifest: Mapping[str, Any]) -> list[str]:
+    told: Callable[[Mapping[str, Any]], str] = lambda row: f"{row['distinct']} {row['kind']}"  # noqa: E731
+    summary = manifest.get("redaction", {})
+    if not summary.get("on"):
+        return ["#### Redaction", "", "Off: names, serial numbers and addresses of this machine are in here.", ""]
+    if not summary.get("complete"):
+        doubt = "Some names of this machine could not be learned in time: look through this bundle before you send it."
+        return ["#### Redaction", "", doubt, ""]
+    kinds = ", ".join(told(row) for row in summary.get("redacted", ())) or "nothing was found to take out"
+    return ["#### Redaction", "", f"Replaced by pseudonyms that stay the same throughout: {kinds}.", ""]

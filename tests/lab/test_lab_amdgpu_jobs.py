@@ -1,0 +1,145 @@
+"""The stock amdgpu hands jobs of user programs to our models: DRM submissions and KFD user queues, on every GPU of a hive;
+jobs that hang are found by the driver's own timeout and reset, and later ones run. The programs are in tests/lab/guest."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lab import guest
+from lab.guest import Guest
+from lab.parts import Parts
+from lab.qemu import Machine
+from tests.lab.conftest import LOGS
+
+GPUS = 2  # a hive
+MEMORY_MIB = 4096
+LOAD_LIMIT_S = 400
+PROGRAM_LIMIT_S = 240
+HIQ_LATENCY_S = 4.0  # KFD_UNMAP_LATENCY_MS
+MARK = "gpumend-test"
+TROUBLE = re.compile(r".*(?:timeout|fault|reset|fail|WARNING|BUG|wedged).*", re.IGNORECASE)
+PARTS = ("mi350x", "mi300x")
+ADDRESS = "{part}*{count}?vram=16"  # small, for the guest's memory
+BDFS = [f"0000:{bus:02x}:00.0" for bus in range(1, GPUS + 1)]
+DRM_RINGS = {"compute": 4, "sdma": 2}
+SDMA_QUEUES = ("sdma", "sdma-xgmi", "sdma-last")
+
+
+class Driven:
+    """A guest in which the stock driver runs the models."""
+
+    def __init__(self, booted: Guest, part: str) -> None:
+        self.guest, self.part = booted, part
+
+    def program(self, *words: str) -> tuple[list[dict[str, Any]], str]:
+        """What a program of tests/lab/guest printed, and what the kernel said meanwhile."""
+        module, *rest = words
+        self.guest.shell(f"echo {MARK} > /dev/kmsg")
+        command = ["python3", "-m", f"tests.lab.guest.{module}", *rest]
+        done = self.guest.run(["env", "-C", "/gpumend", *command], limit_s=PROGRAM_LIMIT_S)
+        said = self.guest.shell("dmesg").text.rpartition(MARK)[2]
+        assert done.exit_code == 0, f"{done.stderr.decode(errors='replace')}\n{done.text}\n{said}"
+        return done.json_lines(), said
+
+
+@pytest.fixture(scope="module", params=PARTS)
+def driven(request: pytest.FixtureRequest, lab_parts: Parts) -> Iterator[Driven]:
+    part = str(request.param)
+    machine = Machine(memory_mib=MEMORY_MIB, append="log_buf_len=16M")
+    address = ADDRESS.format(part=part, count=GPUS)
+    with guest.boot(lab_parts, gpus=address, machine=machine, keep=LOGS / f"jobs-{part}") as booted:
+        loaded = booted.run(["modprobe", "amdgpu"], limit_s=LOAD_LIMIT_S)
+        said = booted.shell("dmesg").text
+        assert loaded.exit_code == 0, said[-4000:]
+        for bdf in BDFS:
+            assert re.search(rf"\[drm\] Initialized amdgpu [\d.]+ for {bdf} on minor", said), said[-4000:]
+        yield Driven(booted, part)
+
+
+def wrong_uses(running: Guest) -> list[str]:
+    """What the models took for a mistake of whoever used them."""
+    assert running.models
+    running.models.dump()
+    found = []
+    for path in sorted(running.folder.glob("gpu*.trace")):
+        marks = (json.loads(line) for line in path.read_text().splitlines() if '"mark"' in line)
+        found += [f"{path.name}: {mark['text']}" for mark in marks if str(mark.get("text")).startswith("wrong use")]
+    return found
+
+
+def check_drm_jobs(driven: Driven) -> None:
+    lines, said = driven.program("drm_jobs")
+    asked = {
+        (node, engine, ring, where)
+        for node in range(GPUS)
+        for engine, rings in DRM_RINGS.items()
+        for ring in range(rings)
+        for where in ("gtt", "vram")
+    }
+    assert {(line["node"], line["engine"], line["ring"], line["where"]) for line in lines} == asked
+    assert [line for line in lines if not (line["done"] and line["fence"] and line["data"])] == []
+    assert len({line["render"] for line in lines}) == GPUS
+    assert TROUBLE.findall(said) == []
+
+
+def test_drm_jobs_of_every_gpu_leave_their_data_and_fences(driven: Driven) -> None:
+    check_drm_jobs(driven)
+
+
+def test_kfd_queues_of_every_gpu_work_with_events_and_come_back_after_each_run_list(driven: Driven) -> None:
+    lines, said = driven.program("kfd_queues")
+    assert [line for line in lines if not line["good"]] == []
+    count: dict[tuple[int, str, str], int] = {}
+    for line in lines:
+        key = (line["node"], line["queue"], line["what"])
+        count[key] = count.get(key, 0) + 1
+    wanted: dict[tuple[int, str, str], int] = {}
+    for node in range(GPUS):
+        wanted |= {(node, "aql", "pm4"): 2, (node, "aql", "dispatch"): 1, (node, "aql", "round"): 2}
+        wanted |= {(node, queue, "copy"): 3 for queue in SDMA_QUEUES}
+        wanted[node, "sdma-xgmi", "copy to the neighbour"] = 3
+        wanted |= {(node, queue, "destroy"): 1 for queue in ("aql", *SDMA_QUEUES)}
+    assert count == wanted
+    assert TROUBLE.findall(said) == []
+
+
+@pytest.mark.parametrize(("engine", "ring"), [("compute", r"comp_0\.1\.\d\.\d"), ("sdma", r"sdma\d\.\d")])
+def test_hanging_job_ends_in_a_reset_of_its_ring_and_later_jobs_run(driven: Driven, engine: str, ring: str) -> None:
+    lines, said = driven.program("hang_jobs", engine)
+    assert [line["node"] for line in lines] == list(range(GPUS))
+    for line in lines:
+        assert line["ended_s"] is not None
+        assert line["error"]  # the fence tells that the job was not done
+        assert (line["reset"], line["vram_lost"]) == (True, False), line
+        assert (line["neighbour"], line["later"]) == (True, 4), line
+    for bdf in BDFS:
+        assert re.search(rf"{bdf}: ring {ring} timeout, signaled seq=\d+, emitted seq=\d+", said), said
+        assert re.search(rf"{bdf}: Dumping IP State Completed", said), said
+        assert re.search(rf"{bdf}: Starting {ring} ring reset", said), said
+        assert re.search(rf"{bdf}: Ring {ring} reset succeeded", said), said
+    assert "GPU reset begin" not in said  # nothing more was needed
+
+
+def test_hanging_user_queue_is_reset_when_the_driver_wants_it_off(driven: Driven) -> None:
+    lines, said = driven.program("kfd_hang")
+    assert [line["node"] for line in lines] == list(range(GPUS))
+    assert [line for line in lines if not (line["told"] and line["sdma"] and line["compute"])] == []
+    assert [line for line in lines if line["found_s"] < HIQ_LATENCY_S] == []
+    for bdf in BDFS:
+        assert re.search(rf"{bdf}: XCC 0: Queue preemption failed for queue with doorbell_id: [1-9a-f]", said), said
+        assert re.search(rf"{bdf}: queue id 0x\w+ at pasid \d+ is reset", said), said
+        assert re.search(rf"{bdf}: Queues reset on process", said), said
+    assert "GPU reset begin" not in said
+
+
+def test_drm_jobs_work_after_the_resets(driven: Driven) -> None:
+    check_drm_jobs(driven)
+
+
+def test_models_found_nothing_wrong_in_what_the_driver_did(driven: Driven) -> None:
+    assert wrong_uses(driven.guest) == []
