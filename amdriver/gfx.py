@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Literal, overload
 
 from amdriver import aql, mqd, pm4
-from amdriver.gfx_reset import HALT, XccReset, safe_mode, wait_safe_mode
+from amdriver.gfx_reset import HALT, XccReset, active_waves, safe_mode, wait_safe_mode
 from amdriver.kiq import KIQ_BYTES, Kiq, hqd_state, selected, wait_inactive
 from amdriver.mqd import EOP_BYTES, MQD_BYTES, QueueLayout
 from amdriver.pm4_dispatch import SLOT_BYTES
@@ -221,9 +221,7 @@ class Gfx:
     def has_waves(self, queue: AnyQueue) -> bool:
         """Whether waves of it are on one of its XCCs."""
         place = queue.slot % PIPES * QUEUES_PER_PIPE + queue.slot // PIPES
-        return any(
-            self._gc[self.xccs.index(xcc)].SPI_CSQ_WF_ACTIVE_STATUS.read().value >> place & 1 for xcc in queue.xccs
-        )
+        return any(active_waves(self.gpu, self._gc[self.xccs.index(xcc)]) >> place & 1 for xcc in queue.xccs)
 
     def reset_queue(self, queue: AnyQueue) -> None:
         """Kill its waves, take it off, start it anew, empty, and test it: by the KIQs, else by the registers.

@@ -28,6 +28,7 @@ IDLE_S: Final = 0.1
 SETTLE_S: Final = 50e-6
 PIPES: Final = {1: 4, 2: 2}  # of each MEC
 QUEUES_PER_PIPE: Final = 8
+SHADER_ENGINES: Final = 4  # of an XCC, where no table tells
 _DRAIN: Final = 1
 _RESET_WAVES: Final = 2
 _KILL: Final = 3
@@ -118,21 +119,12 @@ class XccReset:
             if not active.ACTIVE:
                 return None
             wptr = gc.CP_HQD_PQ_WPTR_HI.read().value << 32 | gc.CP_HQD_PQ_WPTR_LO.read().value
-            rptr = gc.CP_HQD_PQ_RPTR.read().value
+            rptr, vmid = gc.CP_HQD_PQ_RPTR.read().value, gc.CP_HQD_VMID.read().VMID
             ring_dwords = 2 << gc.CP_HQD_PQ_CONTROL.read().QUEUE_SIZE
-            waves = me == 1 and gc.SPI_CSQ_WF_ACTIVE_STATUS.read().value >> pipe * QUEUES_PER_PIPE + queue & 1
-            return Hqd(
-                self.xcc,
-                me,
-                pipe,
-                queue,
-                vmid=gc.CP_HQD_VMID.read().VMID,
-                rptr=rptr,
-                wptr=wptr,
-                doorbell=gc.CP_HQD_PQ_DOORBELL_CONTROL.read().DOORBELL_OFFSET,
-                kiq=kiq,
-                has_work=bool((wptr - rptr) % ring_dwords or waves),
-            )
+            doorbell = gc.CP_HQD_PQ_DOORBELL_CONTROL.read().DOORBELL_OFFSET
+        has_waves = me == 1 and active_waves(self.gpu, gc) >> pipe * QUEUES_PER_PIPE + queue & 1
+        has_work = bool((wptr - rptr) % ring_dwords or has_waves)
+        return Hqd(self.xcc, me, pipe, queue, vmid, rptr, wptr, doorbell, kiq=kiq, has_work=has_work)
 
     def busy_mecs(self) -> tuple[tuple[int, int], ...]:
         """(1 or 2, instruction pointer) of the MECs that run and are busy now."""
@@ -174,7 +166,7 @@ class XccReset:
         register = self.gc.SPI_CSQ_WF_ACTIVE_STATUS
         place = pipe * QUEUES_PER_PIPE + queue
         self.gpu.wait(
-            lambda: register.read().value,
+            lambda: active_waves(self.gpu, self.gc),
             lambda value: not value >> place & 1,
             doing=f"killing the waves of {name}",
             expected=f"SPI_CSQ_WF_ACTIVE_STATUS bit {place}: 0",
@@ -301,6 +293,22 @@ def safe_mode(gpu: Gpu, gc: Gc) -> Iterator[None]:
         yield
     finally:
         gc.RLC_SAFE_MODE.write(CMD=1, MESSAGE=0)
+
+
+def active_waves(gpu: Gpu, gc: Gc) -> int:
+    """Which queues of MEC 1 have waves on this XCC: bit 8 * pipe + queue. Each shader engine is asked in turn, as
+    kgd_gfx_v9_get_cu_occupancy does; all are selected again afterwards."""
+    engines = (gpu.ip.gc.get("num_se") if gpu.ip.gc is not None else None) or SHADER_ENGINES
+    found = 0
+    try:
+        with selected(gc, me=1):
+            for engine in range(engines):
+                gc.GRBM_GFX_INDEX.write(SE_INDEX=engine, INSTANCE_BROADCAST_WRITES=1)
+                seen = gc.SPI_CSQ_WF_ACTIVE_STATUS.read().value
+                found |= 0 if seen == ALL_ONES else seen
+    finally:
+        gc.GRBM_GFX_INDEX.write(SE_BROADCAST_WRITES=1, SH_BROADCAST_WRITES=1, INSTANCE_BROADCAST_WRITES=1)
+    return found
 
 
 def wait_safe_mode(gpu: Gpu, gc: Gc) -> None:

@@ -50,10 +50,13 @@ def test_active_queue_is_told_with_its_pointers(firmware_dir: Path) -> None:
         (mine,) = user_queues(one.target)
         assert (mine.xcc, mine.me, mine.pipe, mine.queue, mine.vmid) == (2, 1, 0, 0, 8)
         assert mine.wptr > mine.rptr
+        assert mine.has_work
         assert str(mine) == "XCC 2 me 1 pipe 0 queue 0"
         kiqs = [hqd for hqd in one.target.active_queues() if hqd.kiq]
         assert [(hqd.xcc, hqd.me, hqd.pipe) for hqd in kiqs] == [(xcc, 2, 1) for xcc in range(8)]
+        assert not any(hqd.has_work for hqd in one.target.active_queues() if hqd.kiq)
         assert one.get("GC[2].GRBM_GFX_CNTL") == 0, "no queue stays selected"
+        assert one.get("GC[2].GRBM_GFX_INDEX") == 0xE000_0000, "every shader engine is"
 
 
 # ---- each mechanism on a queue at work
