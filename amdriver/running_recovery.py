@@ -215,6 +215,8 @@ class _Work:
 
     def _reset_queues(self) -> tuple[str, ...]:
         names = [str(queue) for queue in (*self.queues, *self.engines)]
+        if self.queues:
+            self.device.firmware.require(("queue-reset",))
         self.lost.update(dict.fromkeys(names))
         for queue in self.queues:
             self.device.gfx.reset_queue(queue)

@@ -10,6 +10,7 @@ import pytest
 
 import gpumend
 from amdriver import pm4
+from amdriver.firmware_set import FirmwareSet
 from amdriver.gfx import AnyQueue
 from amdriver.opengpu import GpuBuffer, OpenGpu, WorkLost
 from amdriver.opening import Target, open_gpu, open_gpus
@@ -197,6 +198,18 @@ def test_hung_mec_is_reset_after_its_queue_did_not_help(firmware_dir: Path) -> N
         assert set(made.lost) == {str(one.bad), str(one.other)}
         assert "CP_HQD_ACTIVE" in made.attempts[0].error
         one.use(far)
+        one.check_all()
+
+
+def test_mec_firmware_that_cannot_reset_queues_has_its_mec_reset(
+    firmware_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with program("mi300x", firmware_dir) as one:
+        start_endless(one.gpu.device, one.bad)
+        monkeypatch.setattr(FirmwareSet, "mec_version", property(lambda _: 154))
+        made = one.gpu.recover()
+        assert "MEC firmware 154" in made.attempts[0].error
+        assert made.level is Level.MEC
         one.check_all()
 
 
