@@ -232,19 +232,15 @@ class Target:
         Raises what the SMU's mailbox raises; then nothing was reset."""
         self._settle()
         self.bus_master_off()
-        sent_s = self.clock.now()
         self.smu.reset_whole(fatal=fatal)
-        self._rest(sent_s, MODE1_QUIET_S)
-        return sent_s
+        return self._rest(MODE1_QUIET_S)
 
     def send_mode2(self) -> float:
         """Bus mastering off, then GfxDriverReset 2. BARs rest for 200 ms; then `restore_config`, `finish_mode2`."""
         self._settle()
         self.bus_master_off()
         self.smu.begin_mode2()
-        sent_s = self.clock.now()
-        self._rest(sent_s, MODE2_QUIET_S)
-        return sent_s
+        return self._rest(MODE2_QUIET_S)
 
     def send_link_reset(self) -> float:
         """GfxDriverReset 4, on the parts that have it; then as mode1. Refused on the others."""
@@ -258,18 +254,16 @@ class Target:
             )
         self._settle()
         self.bus_master_off()
-        sent_s = self.clock.now()
         self.smu.reset_whole(link=True)
-        self._rest(sent_s, MODE1_QUIET_S)
-        return sent_s
+        return self._rest(MODE1_QUIET_S)
 
     def restore_config(self, saved: SavedConfig) -> None:
         """Write everything back, whatever it reads, once the chip may be touched again. Bus mastering stays off.
 
-        Raises GpumendError when it does not hold: the function does not answer, or forgets."""
+        Raises GpumendError when addresses or memory decoding do not hold: the function does not answer, or forgets."""
         self._settle()
         saved.restore(self.transport)
-        left = saved.differences(self.transport)
+        left = saved.lost(self.transport)
         if left:
             self.gpu.require_present(f"restoring config space of {self.name}")
             raise GpumendError(
@@ -338,8 +332,10 @@ class Target:
                 return Hub(self.gpu, ip.name, ip.instance)
         raise UsageError("choosing a memory hub", expected=f"one of {', '.join(self.hubs)}", seen=label)
 
-    def _rest(self, since_s: float, quiet_s: float) -> None:
-        self._quiet_until = since_s + quiet_s
+    def _rest(self, quiet_s: float) -> float:
+        """A reset was sent: nothing is touched for so long. When it was sent."""
+        self._quiet_until = self.smu.posted_s + quiet_s
+        return self.smu.posted_s
 
     def _settle(self) -> None:
         """A chip in reset must not be touched: wait out what is left of its rest."""

@@ -80,6 +80,7 @@ class Smu:
         self._alive = False  # it was, when we looked
         self._answered = False  # the last message was, so that none is in the mailbox
         self._hung = False
+        self.posted_s = 0.0  # when the last message was handed over
 
     # ---- verbs
 
@@ -186,6 +187,7 @@ class Smu:
         regs.MP1_SMN_C2PMSG_90.write(0)
         regs.MP1_SMN_C2PMSG_82.write(argument)
         regs.MP1_SMN_C2PMSG_66.write(number)
+        self.posted_s = self.gpu.clock.now()
         code = self._wait(f"SMU message {name} ({argument:#x})", timeout_s)
         self._answered = True
         return code
@@ -250,6 +252,7 @@ class Smu:
         self.regs.MP1_SMN_C2PMSG_90.write(0)
         self.regs.MP1_SMN_C2PMSG_82.write(RESET_MODE2)
         self.regs.MP1_SMN_C2PMSG_66.write(self.number(name))
+        self.posted_s = self.gpu.clock.now()
 
     def await_mode2(self, timeout_s: float = MODE2_TIMEOUT_S) -> None:
         """Until the SMU says that mode2 is over. Raises SmuSilent, SmuRefused, SmuHung."""

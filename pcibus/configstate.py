@@ -29,6 +29,7 @@ _INTERRUPT_LINE: Final = 0x3C
 _MEMORY_64: Final = 0x4
 _PREFETCH: Final = 0x8
 _IO: Final = 0x1
+_BAR_KIND: Final = 0xF  # of the low half: read-only
 # Control words by capability: (offset, size). Nothing that starts something: no retraining, no function reset.
 _EXPRESS: Final = ((0x08, 2), (0x10, 2), (0x28, 2), (0x30, 2))
 _MSI: Final = ((0x04, 4), (0x08, 4), (0x0C, 4), (0x02, 2))
@@ -77,19 +78,31 @@ class SavedConfig:
             transport.config_write(offset, 4, value)
         transport.config_write(COMMAND, 2, (self.command | MEMORY) & ~BUS_MASTER)
 
-    def differences(self, transport: Transport) -> tuple[str, ...]:
-        """What reads other than it was kept, in words; bus mastering does not count."""
+    def lost(self, transport: Transport) -> tuple[str, ...]:
+        """What its memory is reached by and reads other than it was kept: addresses, memory decoding; in words."""
         found = []
+        upper = -1
         for offset, value in self.bars:
+            is_upper = offset == upper
+            if not is_upper and value & 0x7 == _MEMORY_64:
+                upper = offset + 4
             seen = transport.config_read(offset, 4)
-            if seen != value:
+            if (seen ^ value) & (0xFFFFFFFF if is_upper else ~_BAR_KIND):
                 found.append(f"config+{offset:#x}: {seen:#010x}, kept {value:#010x}")
+        command = transport.config_read(COMMAND, 2)
+        if not command & MEMORY:
+            found.append(f"command: {command:#06x}, kept {self.command:#06x}")
+        return tuple(found)
+
+    def differences(self, transport: Transport) -> tuple[str, ...]:
+        """All that reads other than it was kept, in words; bus mastering does not count."""
+        found = list(self.lost(transport))
         for offset, size, value in self.words:
             seen = transport.config_read(offset, size)
             if seen != value:
                 found.append(f"config+{offset:#x}: {seen:#0{2 + 2 * size}x}, kept {value:#0{2 + 2 * size}x}")
         seen = transport.config_read(COMMAND, 2)
-        if (seen ^ (self.command | MEMORY)) & ~BUS_MASTER:
+        if seen & MEMORY and (seen ^ self.command) & ~(BUS_MASTER | MEMORY):
             found.append(f"command: {seen:#06x}, kept {self.command:#06x}")
         return tuple(found)
 

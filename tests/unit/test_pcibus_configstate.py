@@ -45,7 +45,7 @@ class Recording(SysfsTransport):
 @pytest.fixture
 def gpu(tmp_path: Path) -> Recording:
     fake = FakeSys(tmp_path)
-    fake.add_device(BDF, bars=BARS, config=config_space(aspm=2, more={0x64 + 0x08: words(0x0000A810)}))
+    fake.add_device(BDF, bars=BARS, config=config_space(aspm=2, more={0x64 + 0x08: words(0x00002810)}))
     return Recording(fake)
 
 
@@ -84,6 +84,7 @@ def test_size_of_a_bar_is_written_before_its_address(gpu: Recording) -> None:
 
 
 def test_bits_that_start_something_are_not_written(gpu: Recording) -> None:
+    SysfsTransport.config_write(gpu, 0x64 + 0x08, 2, 0xA810)  # as if the bit could be read
     SavedConfig.take(gpu).restore(gpu)
     (control,) = [value for offset, _, value in gpu.writes if offset == 0x64 + 0x08]
     assert control == 0x2810, "without the function's reset"
@@ -125,6 +126,25 @@ def test_what_differs_is_told_in_words(gpu: Recording) -> None:
     told = saved.differences(gpu)
     assert "config+0x14: 0x00000000, kept 0x00000020" in told
     assert told[-1] == "command: 0x0000, kept 0x0406"
+    assert told == saved.lost(gpu)
+
+
+def test_control_word_that_differs_is_told_and_is_no_loss(gpu: Recording) -> None:
+    saved = SavedConfig.take(gpu)
+    SysfsTransport.config_write(gpu, 0x64 + 0x10, 2, 0)
+    SysfsTransport.config_write(gpu, COMMAND, 2, 2)
+    assert saved.lost(gpu) == ()
+    assert saved.differences(gpu) == ("config+0x74: 0x0000, kept 0x0002", "command: 0x0002, kept 0x0406")
+
+
+def test_kind_of_an_address_is_the_functions_own(gpu: Recording) -> None:
+    gpu.lost = True
+    saved = SavedConfig.take(gpu)
+    gpu.lost = False
+    SysfsTransport.config_write(gpu, 0x18, 4, 0x00000004)  # not prefetchable, whatever the system said
+    assert saved.lost(gpu) == ()
+    SysfsTransport.config_write(gpu, 0x1C, 4, 0x61)
+    assert saved.lost(gpu) == ("config+0x1c: 0x00000061, kept 0x00000060",)
 
 
 def test_bus_mastering_off_is_written_only_where_it_is_on(gpu: Recording) -> None:
