@@ -93,8 +93,8 @@ class Resets:
 
     @property
     def away(self) -> bool:
-        """Config space does not answer either; the PCI Express port lives on in mode2 (NBIO untouched)."""
-        return self.quiet and self.done[-1].kind is not Reset.MODE2
+        """Config space does not answer either. In resets by the SMU the PCI Express port lives on (a guess for mode1)."""
+        return self.quiet and self.done[-1].kind in FROM_THE_BUS
 
     def from_smu(self, kind: Reset, answered: Callable[[], None]) -> None:
         """GfxDriverReset: `answered` sets the SMU's response. Mode1 is answered first, mode2 when it is over."""
