@@ -6,8 +6,8 @@ smu_v13_0_6_ppt.c mode2_reset (answer only after config space is back), amdgpu_x
 negotiated within a second); research/amdgpu-on-model.md items 58 to 61. FLR and bus reset: PCI Express base specification
 (100 ms until config space answers, sticky bits stay), and that firmware boots again. Times in seconds.
 
-What a careless driver gets, from section 10, "never" (each a guess in its form, docs/fidelity.md): a BAR touched while the
-chip is in reset: it leaves the bus; bus mastering on: boot firmware stops with a data abort; one member of a hive
+What a careless driver gets, from section 10, "never" (each a guess in its form, docs/fidelity.md): a BAR touched during
+mode1: the device leaves the bus; bus mastering on: boot firmware stops with a data abort; one member of a hive
 alone: its links stay down."""
 
 from __future__ import annotations
@@ -134,9 +134,10 @@ class Resets:
             self._after(BOOT_S, lambda: self._booted(kind, careless))
 
     def touched(self, what: str) -> None:
-        """Somebody accesses a BAR while nothing answers. During mode1 and mode2 that is the end of the device."""
+        """Somebody accesses a BAR while nothing answers. During mode1 that is the end of the device; during mode2 it reads
+        all ones (the stock driver's video engines may go to sleep at that time)."""
         last = self.done[-1]
-        if last.kind not in _QUIET_S:
+        if last.kind not in (Reset.MODE1, Reset.LINK):
             return
         passed_ms = 1000 * (self._gpu.clock.now() - last.at_s)
         self._gpu.wrong("resets", f"{what} {passed_ms:.0f} ms after {last.kind} began: the device is gone")

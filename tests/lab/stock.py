@@ -55,7 +55,7 @@ def ib_tests(guest: Guest, bdf: str) -> str:
 
 def topology(guest: Guest) -> dict[str, Any]:
     """What tests/lab/guest/topology.py finds."""
-    done = guest.run(["env", "-C", "/gpumend", "python3", "-m", "tests.lab.guest.topology"])
+    done = guest.run(["env", "PYTHONPATH=/gpumend", "python3", "-m", "tests.lab.guest.topology"])
     assert done.exit_code == 0, done.stderr.decode(errors="replace")
     answer: dict[str, Any] = json.loads(done.text)
     return answer

@@ -40,7 +40,7 @@ class Driven:
         module, *rest = words
         self.guest.shell(f"echo {MARK} > /dev/kmsg")
         command = ["python3", "-m", f"tests.lab.guest.{module}", *rest]
-        done = self.guest.run(["env", "-C", "/gpumend", *command], limit_s=PROGRAM_LIMIT_S)
+        done = self.guest.run(["env", "PYTHONPATH=/gpumend", *command], limit_s=PROGRAM_LIMIT_S)
         said = self.guest.shell("dmesg").text.rpartition(MARK)[2]
         assert done.exit_code == 0, f"{done.stderr.decode(errors='replace')}\n{done.text}\n{said}"
         return done.json_lines(), said
