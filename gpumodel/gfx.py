@@ -361,6 +361,11 @@ class Gfx:
         engine = 0 if index >> 31 else (index >> ENGINE_SHIFT) % SHADER_ENGINES
         return self._gpu.chip.inactive_cu_mask(self._gpu.index, entry.instance, engine) << INACTIVE_CUS_SHIFT
 
+    def firmware_loaded(self, kind: int) -> None:
+        """The PSP starts the RLC when it has loaded its firmware, also when a driver has stopped it (rlc_resume does not)."""
+        if kind == FW_RLC:
+            self._rlc_started.clear()
+
     def rlc_control(self, entry: Entry) -> int:
         """The RLC runs from the moment its firmware is accepted (item 37), unless the driver stops it."""
         if FW_RLC in self._gpu.psp.loaded and entry.instance not in self._rlc_started:

@@ -278,6 +278,8 @@ class Ring:
             names = ", ".join(Firmware(other).name for other in sorted(missing))
             raise Refusal(Status.BAD_STATE, f"firmware type {kind} before {names}")
         gpu.psp.loaded.add(kind)
+        gpu.gfx.firmware_loaded(kind)
+        gpu.sdma.firmware_loaded(kind)
         self._versions[kind] = version
         place = self._tmr_address() + TMR_BYTES_BEFORE_CODE * (1 + kind)
         command.resp.fw_addr_lo, command.resp.fw_addr_hi = place & 0xFFFFFFFF, place >> 32

@@ -221,6 +221,10 @@ class Sdma:
     def _is_stuck(self, engine: Engine, ring: Ring) -> bool:
         return ring.state is State.STOPPED or (engine.index in self.hung and engine.at_work is ring)
 
+    def firmware_loaded(self, kind: int) -> None:
+        """The PSP lets the engines of that kind of firmware run, also those that a driver has halted."""
+        self._started.difference_update(engine.index for engine in self.engines if engine.firmware == kind)
+
     # Registers.
 
     def _control(self, engine: int) -> int:

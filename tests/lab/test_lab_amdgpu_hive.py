@@ -66,7 +66,9 @@ def test_e_every_node_is_linked_with_every_other(hive: Hive) -> None:
 def jobs_work(hive: Hive) -> None:
     """Compute and SDMA jobs, and user queues, on the render node and the KFD node of each."""
     for program in ("drm_jobs", "kfd_queues"):
-        done = hive.guest.run(["env", "PYTHONPATH=/gpumend", "python3", "-m", f"tests.lab.guest.{program}"], limit_s=400)
+        done = hive.guest.run(
+            ["env", "PYTHONPATH=/gpumend", "python3", "-m", f"tests.lab.guest.{program}"], limit_s=400
+        )
         assert done.exit_code == 0, done.stderr.decode(errors="replace")
         lines = done.json_lines()
         assert {line["node"] for line in lines} == set(range(NODES))

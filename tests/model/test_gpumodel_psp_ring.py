@@ -427,3 +427,15 @@ def test_program_register_reaches_the_interrupt_ring() -> None:
     gpu = ready()
     assert gpu.send(0xB, reg_id=0, reg_value=0x100).resp.status == 0
     assert gpu.read(0x10A0 + 0x80) & 0x100 == 0x100
+
+
+def test_rlc_that_a_driver_stopped_runs_again_when_its_firmware_is_loaded_again(mi300x: Files) -> None:
+    """amdgpu stops it when it goes (gfx_v9_4_3_hw_fini), and rlc_resume of the next driver does not start it."""
+    gpu = ready("mi300x")
+    assert gpu.send(5, tmr_flags=2).resp.status == 0
+    control = gpu.gpu.registers.layout.address("GC[3].RLC_CNTL")
+    gpu.write(control, 0)
+    assert gpu.read(control) == 0
+    for file, entry, kind in ENGINES:
+        assert gpu.load(kind, mi300x.payload(file, entry)) == 0, entry
+    assert gpu.read(control) == 1
