@@ -1362,6 +1362,7 @@ def soak_reset(
     round, and at the first round in which a method failed."""
     from dataclasses import replace
 
+    from evidence import default_folder
     from resets.critical import Asked
     from resets.session import reset_all
     from resets.soak import Round, soak
@@ -1376,7 +1377,9 @@ def soak_reset(
 
     def capture(one: Round) -> str:
         reports = [item.after for item in one.report.gpus]
-        return _bundle(wanted, reports, f"round-{one.number}-failed", None)
+        return _bundle(
+            wanted, reports, f"nothing: round {one.number} failed", default_folder(f"round-{one.number}-failed")
+        )
 
     return soak(
         rounds, once, until_failure=until_failure, capture=capture, on_round=on_round, asked=lambda: bool(asked)
@@ -1467,7 +1470,7 @@ def _reset_means(
         evidence=lambda subjects, reports, action: _bundle(ours(subjects), reports, action, options.evidence),
         journal=Journal(options.journal),
         watcher=watcher,
-        asked=asked or Asked(),
+        asked=Asked() if asked is None else asked,
     )
 
 

@@ -6,6 +6,7 @@ Source: DESIGN section 5 (exit codes) and section 6 rules 4 to 6."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -120,6 +121,17 @@ class ResetReport:
     def method_failed(self) -> bool:
         """Whether some method did not do what it should, whatever came after it."""
         return any(step.status is not StepStatus.VERIFIED for step in self.steps)
+
+
+def numbers(values: Iterable[int]) -> str:
+    """`0-3, 5, 7`"""
+    runs: list[list[int]] = []
+    for value in sorted(values):
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" if b > a + 1 else f"{a}, {b}" for a, b in runs)
 
 
 def plain(step: ResetStep) -> dict[str, Any]:

@@ -247,8 +247,8 @@ def _soak(
         print_soak(printer, report.to_dict(), soak_chart(report), None if first is None else first.report)
         if last is not None:
             printer.line()
-            printer.line("after the last round:")
-            print_reset(printer, last.report, _answers())
+            printer.heading("after the last round")
+            print_reset(printer, last.report, _answers(), steps_shown=last is first)
 
     emit(settings, "reset", body=body, table=soak_table(told), human=human)
     return report.exit_code

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from base.resets import GpuOutcome, Outcome, ResetReport, ResetStep, StepStatus, plain
+from base.resets import GpuOutcome, Outcome, ResetReport, ResetStep, StepStatus, numbers, plain
 from render.reports import error_body, error_lines
 from render.text import Printer, Table, style_of
 
 _MOST_CHANGES = 12
-
-
-def numbers(values: Sequence[int]) -> str:
-    """`0-3, 5, 7`"""
-    runs: list[list[int]] = []
-    for value in sorted(values):
-        if runs and value == runs[-1][1] + 1:
-            runs[-1][1] = value
-        else:
-            runs.append([value, value])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" if b > a + 1 else f"{a}, {b}" for a, b in runs)
 
 
 def time_words(seconds: float) -> str:
@@ -94,11 +83,13 @@ def steps_table(report: ResetReport) -> Table:
     return Table(columns, rows)
 
 
-def print_reset(printer: Printer, report: ResetReport, answers: Mapping[str, str]) -> None:
+def print_reset(
+    printer: Printer, report: ResetReport, answers: Mapping[str, str], *, steps_shown: bool = False
+) -> None:
     """Steps, then GPUs that were not simply healthy, then one line that sums it up. `answers`: what each answer means."""
-    for step in report.steps:
+    for step in () if steps_shown else report.steps:
         print_step(printer, step)
-    if report.steps:
+    if report.steps and not steps_shown:
         printer.line()
     shown = [one for one in report.gpus if report.steps or one.outcome is not Outcome.HEALTHY]
     if shown:
@@ -145,7 +136,9 @@ def print_step(printer: Printer, step: ResetStep) -> None:
     if more > 0:
         printer.labelled("", f"and {more} more; --json shows all", "  ")
     if step.error is not None:
-        for line in error_lines(step.error):
+        head, *lines = error_lines(step.error)
+        printer.labelled("error", head, "  ")
+        for line in lines:
             printer.line(f"  {line}")
 
 
@@ -163,6 +156,8 @@ def _print_reasons(printer: Printer, report: ResetReport) -> None:
     groups: dict[str, list[GpuOutcome]] = {}
     for one in report.gpus:
         if one.outcome not in (Outcome.HEALTHY, Outcome.RECOVERED):
+            if one.error is not None and any(one.error is step.error for step in report.steps):
+                continue  # it stands with its step
             groups.setdefault(f"{one.outcome} {one.reason} {one.error}", []).append(one)
     for group in groups.values():
         first = group[0]
@@ -324,7 +319,8 @@ def print_soak(
 ) -> None:
     """Statistics, the chart, and the first round in which a method failed."""
     if bars:
-        printer.spans(("  time to recover, per round  ", "dim"), *[(bar, style_of(word)) for bar, word in bars])
+        legend = "  time to recover, per round (x: failed)  "
+        printer.spans((legend, "dim"), *[(bar, style_of(word)) for bar, word in bars])
     rate = "unknown" if body["rate"] is None else f"{100 * body['rate']:.1f} %"
     printer.labelled("rounds", f"{body['rounds']} of {body['asked']}: {body['ok']} ok, {body['climbed']} recovered by a later "
                      f"method, {body['failed']} failed; success rate of the first method {rate}", "  ")  # fmt: skip
@@ -336,10 +332,13 @@ def print_soak(
         printer.heading(f"first failure: round {body['first_failure']}")
         for step in first.steps:
             print_step(printer, step)
+        sick: dict[str, list[int]] = {}
         for one in first.gpus:
             codes = ", ".join(item.code for item in one.after.findings if item.severity != "note")
             if codes:
-                printer.labelled("", f"GPU {one.index} {one.after.health}: {codes}", "  ")
+                sick.setdefault(f"{one.after.health}: {codes}", []).append(one.index)
+        for words, gpus in sick.items():
+            printer.labelled("left", f"GPU {numbers(gpus)} {words}", "  ")
         if body["evidence"]:
             printer.labelled("evidence", body["evidence"], "  ")
     if body["interrupted"]:

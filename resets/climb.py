@@ -24,7 +24,7 @@ from resets.mechanics import Done, Mechanic
 from resets.methods import AUTO, METHODS, Doer, Method, method_of
 from resets.safety import Situation
 from resets.subject import Subject, named
-from resets.verify import Judgement, compare, is_well, judge
+from resets.verify import Judgement, compare, is_cured, is_well, judge
 
 ATTEMPTS = 5
 BUDGET_S = 900.0
@@ -317,7 +317,8 @@ class _Run:
     def _judge(self, rung: Rung, done: Done, was: dict[int, ProbeReport]) -> tuple[Judgement, tuple[str, ...]]:
         comparison = compare(was, self.now, rung.method, rung.gpus)
         for index in rung.gpus:
-            if done.gone.get(index):
+            came_back = done.gone.get(index) is None and is_cured(was[index], self.now[index])
+            if done.gone.get(index) or came_back:
                 self.state.unproven.pop(index, None)
         failed = done.error is not None
         judgement = judge(done.gone, was, self.now, rung.gpus, self.state, comparison, rung.method, failed)

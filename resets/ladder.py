@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from base.findings import Action, Finding, ProbeReport, Severity
+from base.resets import numbers
 from probe.verdict import rule_of
 from resets.methods import METHODS, Method
 
@@ -181,7 +182,7 @@ def _whys(wanted: dict[int, tuple[str, str]], name: str) -> str:
     for gpu, (chosen, code) in sorted(wanted.items()):
         if chosen == name:
             codes.setdefault(code, []).append(gpu)
-    return "; ".join(f"{code} on GPU {', '.join(map(str, gpus))}" for code, gpus in codes.items())
+    return "; ".join(f"{code} on GPU {numbers(gpus)}" for code, gpus in codes.items())
 
 
 def answer_of(report: ProbeReport, climb: Climb, hive: Collection[int], forbidden: Collection[str] = ()) -> Action:

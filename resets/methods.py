@@ -138,7 +138,8 @@ _METHODS = (
         "stop the engine's queue, SMU ResetSDMA with its physical number, wait for it",
         "SMU answers; MEC firmware >= 0xB0 (GC 9.4.3) or >= 0xF (9.5.0)", "everything but that engine",
         "copies queued on that engine", "the engine is idle, its ring starts at its beginning", 0.01, 2.5,
-        "amd-resets.md 1 row 7, section 2 (K)", frozenset({"amd.sdma.hang"}),
+        "amd-resets.md 1 row 7, section 2 (K)",
+        frozenset({"amd.sdma.hang", "amd.smu.silent"}),
     ),
     Method(
         "mode2", Action.MODE2, Scope.GPU, Doer.GPUMEND,

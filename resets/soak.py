@@ -167,5 +167,5 @@ def chart(values: Sequence[float], words: Sequence[str], width: int = 60) -> lis
         part, told = values[at : at + per], words[at : at + per]
         height = min(len(blocks) - 1, int(max(part) / top * (len(blocks) - 1) + 0.5))
         worst = "failed" if "failed" in told else "climbed" if "climbed" in told else "ok"
-        bars.append(("×" if worst == "failed" else blocks[height], worst))
+        bars.append(("x" if worst == "failed" else blocks[height], worst))
     return bars

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from base.findings import Action, Finding, Health, ProbeReport, Severity
-from base.resets import StepStatus
+from base.resets import StepStatus, numbers
 from resets.ladder import LOST, XGMI, Climb, row_of
 from resets.methods import Method
 
@@ -150,34 +150,32 @@ def judge(
 ) -> Judgement:
     """One step. `gone`: of the GPUs it was meant for, whether the mark is gone (None: there was none, or it cannot be read)."""
     stayed = [index for index in meant if gone.get(index) is False]
-    cured = {index: _cured(before[index], after[index]) for index in meant}
+    cured = {index: is_cured(before[index], after[index]) for index in meant}
     if comparison.worse:
         return Judgement(StepStatus.WORSE, "; ".join(comparison.worse))
     if stayed:
-        who = ", ".join(map(str, stayed))
-        return Judgement(StepStatus.FAILED, f"the mark is still there on GPU {who}: the reset did not take place")
+        told = f"the mark is still there on GPU {numbers(stayed)}: the reset did not take place"
+        return Judgement(StepStatus.FAILED, told)
     if error:
         return Judgement(StepStatus.FAILED, "it ended in an error")
     unknown = [index for index in meant if after[index].health is Health.UNKNOWN]
     if unknown:
-        return Judgement(StepStatus.UNVERIFIED, f"GPU {', '.join(map(str, unknown))} cannot be judged after it")
+        return Judgement(StepStatus.UNVERIFIED, f"GPU {numbers(unknown)} cannot be judged after it")
     if not all(is_well(after[index], before[index], climb) for index in meant):
         took = "it took place" if all(gone.get(index) for index in meant) else "it was carried out"
         return Judgement(StepStatus.PARTLY, f"{took}; something is still wrong")
     unproven = [index for index in meant if gone.get(index) is None and not cured[index]]
     if unproven:
-        who = ", ".join(map(str, unproven))
-        return Judgement(StepStatus.UNVERIFIED, f"nothing shows that it took place on GPU {who}")
+        return Judgement(StepStatus.UNVERIFIED, f"nothing shows that it took place on GPU {numbers(unproven)}")
     marked = sum(gone.get(index) is True for index in meant)
     shown = "the engine shows it" if method.action is Action.QUEUE_RESET else "mark gone"
     told = [f"{shown} on {marked} of {len(meant)}"] if marked else []
-    told += [f"the finding is gone on GPU {', '.join(str(index) for index in meant if cured[index])}"] * any(
-        cured.values()
-    )
+    if any(cured.values()):
+        told.append(f"the finding is gone on GPU {numbers(index for index in meant if cured[index])}")
     return Judgement(StepStatus.VERIFIED, "; ".join(told))
 
 
-def _cured(old: ProbeReport, new: ProbeReport) -> bool:
+def is_cured(old: ProbeReport, new: ProbeReport) -> bool:
     """Something that had a cure was seen before, and is not seen now."""
     if old.action is Action.NONE:
         return False
