@@ -138,7 +138,7 @@ def _reset(settings: Settings, everyone: list[Gpu], wanted: list[Gpu], options: 
     asked = new_asked()
     with _progress("") as watcher:
         report = reset_gpus(everyone, wanted, options, watcher=watcher, asked=asked)
-    body = {"dry_run": False, "error": None, **reset_body(report)}
+    body = {"dry_run": False, **reset_body(report)}
     emit(
         settings, "reset", body=body, table=steps_table(report),
         human=lambda printer: print_reset(printer, report, _answers()),
@@ -178,7 +178,7 @@ def _dry(settings: Settings, everyone: list[Gpu], wanted: list[Gpu], options: Re
     body = {"dry_run": True, "method": options.method, "groups": bodies, "gpus": gpus}
     first = errors[0] if errors else None
     emit(
-        settings, "reset", body=body | {"error": None if first is None else error_body(first)},
+        settings, "reset", body=body | {"refused": None if first is None else error_body(first)},
         table=preview_table(bodies), human=human,
     )  # fmt: skip
     return Exit.OK if first is None else int(first.exit_code)
@@ -238,7 +238,7 @@ def _soak(
         for one in report.rounds
     ]  # fmt: skip
     body = {
-        "dry_run": False, "method": options.method, "error": None, "loop": report.to_dict(), "rounds": told,
+        "dry_run": False, "method": options.method, "loop": report.to_dict(), "rounds": told,
         "first_failure": None if first is None else reset_body(first.report),
         "gpus": [] if last is None else [outcome_body(one) for one in last.report.gpus],
     }  # fmt: skip
@@ -304,7 +304,7 @@ def _show_methods(settings: Settings) -> int:
     rows = [row.to_dict() for row in reset_methods()]
     rules = [rule.to_dict() for rule in reset_rules()]
     emit(
-        settings, "reset", body={"methods": rows, "rules": rules, "gpus": [], "error": None}, table=methods_table(rows),
+        settings, "reset", body={"methods": rows, "rules": rules, "gpus": []}, table=methods_table(rows),
         human=lambda printer: print_methods(printer, rows, rules),
     )  # fmt: skip
     return Exit.OK
@@ -323,5 +323,5 @@ def _show_history(settings: Settings) -> int:
         else:
             printer.line("no reset was ever begun by this user")
 
-    emit(settings, "reset", body={"history": rows, "gpus": [], "error": None}, table=table, human=human)
+    emit(settings, "reset", body={"history": rows, "gpus": []}, table=table, human=human)
     return Exit.OK

@@ -59,9 +59,7 @@ def main() -> None:
         kill_after(int(stage.removeprefix("told:")), watcher.number)
     everyone = gpumend.list_gpus([address])
     asked = gpumend.new_asked()
-    report = gpumend.reset_gpus(
-        everyone, everyone, gpumend.ResetOptions(method=method), watcher=watcher, asked=asked
-    )
+    report = gpumend.reset_gpus(everyone, everyone, gpumend.ResetOptions(method=method), watcher=watcher, asked=asked)
     for one in report.gpus:
         print("gpu", one.index, one.outcome, one.after.health, flush=True)
     print("finished", report.finished, flush=True)
