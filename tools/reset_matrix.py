@@ -197,13 +197,13 @@ def page() -> tuple[str, list[str]]:
     lines = [
         "# What `gpumend reset --yes --method auto` makes of every fault",
         "",
-        f"Made by `make reset-matrix` (tools/reset_matrix.py) from models of {PART}, the fault on the one GPU or on GPU {SICK} of "
+        f"Made by `make reset-matrix` (tools/reset_matrix.py) from models of {PART}, the fault on the one GPU or on GPU {SICK} of",
         "eight. Do not edit;",
         "`tests/model/test_reset_matrix.py` holds it against the code. Times are virtual, from the first probe to the last.",
         "",
         "A cell: the methods in their order (`✗` failed, `~` took place, something was still wrong, `?` unverified, `!` made",
-        "something worse), then how the GPU ended, or in **bold** what a person has to do (exit 1). `refused`: exit 3, nothing was",
-        "touched. `nothing to do`: a look sees nothing, because the fault shows only when a driver starts the GPU or resets it.",
+        "something worse), then how the GPU ended, or in **bold** what a person has to do (exit 1). `refused`: exit 3, nothing",
+        "was touched. `nothing to do`: a look sees nothing: the fault shows when a driver starts the GPU, or resets it.",
         "",
         "| fault | " + " | ".join(f"{_count_words(count)}, {state}" for count, state in SETTINGS) + " |",
         "|---|" + "---|" * len(SETTINGS),
