@@ -122,7 +122,7 @@ def _lock(subject: Subject) -> str:
 def holder_words(holder: Holder, places: Places = Places()) -> str:
     """`pid 42 python3 (docker 0123456789ab; /dev/dri/renderD128; a zombie)`"""
     state = process_state(holder.pid, places.proc)
-    kept = {"Z": "a zombie", "D": "stuck in the kernel", "": "gone, but not for the driver"}
+    kept = {"D": "stuck in the kernel", "": "gone, but not for the driver"}
     more = [holder.container, *holder.what, kept.get(state, "")]
     return f"pid {holder.pid} {holder.command or '?'} ({'; '.join(part for part in more if part)})"
 

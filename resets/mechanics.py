@@ -30,6 +30,7 @@ from amdriver.recovery import MARKED_WHOLE, Target
 from base.clock import Clock
 from base.errors import GpumendError, Refused, Unavailable, WaitTimeout
 from base.findings import ProbeReport
+from pcibus.binding import rebind
 from pcibus.transport import Can, ResetSource
 from resets.ladder import Rung
 from resets.subject import Subject, on_host
@@ -373,13 +374,8 @@ class _Work:
         return Done({}, self.what)
 
     def _rebind(self, subject: Subject) -> None:
-        from pcibus.binding import bind, driver_of, unbind
-
-        options: dict[str, Any] = {"root": self.mechanic.sys_root, "proc": self.mechanic.proc_root}
-        driver = driver_of(subject.bdf, self.mechanic.sys_root)
-        unbind(subject.bdf, **options)
-        bind(subject.bdf, driver, **options)
-        self.what = f"{driver} let go of it and took it again"
+        bound = rebind(subject.bdf, root=self.mechanic.sys_root, proc=self.mechanic.proc_root)
+        self.what = f"{bound.after} let go of it and took it again"
 
     def _recover(self, subject: Subject) -> None:
         reset_by_driver(subject.bdf, root=self.mechanic.sys_root / "kernel/debug/dri", limit_s=KERNEL_RECOVER_S)
