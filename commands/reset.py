@@ -12,6 +12,7 @@ import click
 
 from base.errors import Exit, GpumendError, Refused, UsageError
 from base.findings import Action
+from base.resets import numbers
 from commands.common import Settings, common_options, emit, ends_in_order, settings_of
 from render.reports import error_body, error_lines
 from render.text import Printer, clean
@@ -203,7 +204,7 @@ def _consent(everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions, roun
     if not planned:
         return
     words = "; ".join(
-        f"{one.planned[0].rung.method.name} of GPU {', '.join(map(str, one.planned[0].rung.gpus))}" for one in planned
+        f"{one.planned[0].rung.method.name} of GPU {numbers(one.planned[0].rung.gpus)}" for one in planned
     )
     often = "" if rounds is None else f", {rounds} times"
     if sys.stdin is None or not sys.stdin.isatty():
@@ -265,7 +266,7 @@ class _Watcher:
         self._round, self._words = 1, ""
 
     def step(self, number: int, rung: Any) -> None:
-        self._words = f"{rung.method.name} of GPU {', '.join(map(str, rung.gpus))}"
+        self._words = f"{rung.method.name} of GPU {numbers(rung.gpus)}"
         self.stage("begin")
 
     def stage(self, name: str) -> None:
@@ -319,7 +320,7 @@ def _show_history(settings: Settings) -> int:
 
     def human(printer: Printer) -> None:
         if rows:
-            printer.table(table)
+            printer.table(history_table(rows, whole=False))
         else:
             printer.line("no reset was ever begun by this user")
 

@@ -16,6 +16,8 @@ def time_words(seconds: float) -> str:
     """`3 ms`, `1.25 s`, `10 min`"""
     if seconds < 0.0995:
         return f"{1000 * seconds:.1f} ms" if seconds < 0.00995 else f"{1000 * seconds:.0f} ms"
+    if seconds == int(seconds) and seconds < 99.5:
+        return f"{seconds:.0f} s"
     return f"{seconds:.2f} s" if seconds < 99.5 else f"{seconds / 60:.0f} min"
 
 
@@ -172,8 +174,6 @@ def _print_reasons(printer: Printer, report: ResetReport) -> None:
             printer.line(f"  {head}")
             for line in lines:
                 printer.line(line)
-    if groups and any(one.outcome is Outcome.HEALTHY for one in report.gpus):
-        printer.line()
 
 
 def closing_line(report: ResetReport) -> str:
@@ -215,8 +215,8 @@ def print_preview(printer: Printer, number: int, body: Mapping[str, Any]) -> Non
     if not body["planned"]:
         printer.labelled("would do", "nothing", "  ")
     for place, one in enumerate(body["planned"]):
-        label = ("would do" if len(body["planned"]) == 1 else "first") if place == 0 else "then, if"
-        hint = "" if place == 0 else "that did not help: "
+        label = ("would do" if len(body["planned"]) == 1 else "first") if place == 0 else "then"
+        hint = "" if place == 0 else "because that helped: " if one["if_helped"] else "if that did not help: "
         times = f"about {time_words(one['expected_s'])}, at most {time_words(one['longest_s'])}"
         same = place > 0 and one["gpus"] == body["planned"][place - 1]["gpus"]
         printer.labelled(label, f"{hint}{one['method']} ({one['why']})", "  ")
@@ -286,6 +286,8 @@ def print_methods(printer: Printer, rows: Sequence[Mapping[str, Any]], rules: Se
             if not row["longest_s"]
             else f"; about {time_words(row['expected_s'])}, at most {time_words(row['longest_s'])}"
         )
+        if row["by"] == "a person":
+            continue
         printer.labelled("hits", f"{row['hits']} (action {row['action']}, by {row['by']}{times})", "  ")
         for label, name in (("needs", "needs"), ("survives", "survives"), ("lost", "lost"), ("proof", "proof")):
             if row[name] not in ("", "-"):
@@ -300,10 +302,11 @@ def print_methods(printer: Printer, rows: Sequence[Mapping[str, Any]], rules: Se
         printer.labelled("source", rule["source"], "  ")
 
 
-def history_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def history_table(rows: Sequence[Mapping[str, Any]], *, whole: bool = True) -> Table:
+    """`whole`: every bus address; else the first, and how many more."""
     cells = [
         (
-            row["begun"], row["method"], " ".join(str(gpu["bdf"]) for gpu in row["gpus"]), row["status"],
+            row["begun"], row["method"], _gpus_word([str(gpu["bdf"]) for gpu in row["gpus"]], whole), row["status"],
             "-" if row["seconds"] is None else f"{row['seconds']:.3f}", row["why"], row["evidence"] or "-",
         )
         for row in rows
@@ -312,6 +315,12 @@ def history_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         ("begun", "method", "gpus", "status", "seconds", "why", "evidence"), cells, states=frozenset({"status"}),
         right=frozenset({"seconds"}),
     )  # fmt: skip
+
+
+def _gpus_word(bdfs: Sequence[str], whole: bool) -> str:
+    if whole or len(bdfs) < 3:
+        return " ".join(bdfs)
+    return f"{bdfs[0]} and {len(bdfs) - 1} more"
 
 
 def print_soak(

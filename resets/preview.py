@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from base.errors import GpumendError
 from base.findings import Action, Health, ProbeReport
+from base.resets import numbers
 from resets import safety
 from resets.around import Held, Places, held_by, holder_words
 from resets.climb import Means, Request, for_a_person, forbidden, nothing_helps
@@ -23,11 +24,12 @@ from resets.methods import AUTO, METHODS, Scope, method_of
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One method that would be tried. `siblings`: functions that it hits though they are none of these GPUs; `refusal`: why
-    the safety table would not let it."""
+    the safety table would not let it; `if_helped`: it follows when the one before it did what it should."""
 
     rung: Rung
     siblings: tuple[str, ...] = ()
     refusal: GpumendError | None = None
+    if_helped: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         method = self.rung.method
@@ -42,6 +44,7 @@ class Planned:
             "survives": method.survives,
             "expected_s": method.expected_s,
             "longest_s": method.longest_s,
+            "if_helped": self.if_helped,
             "refused": "" if self.refusal is None else self.refusal.seen,
         }
 
@@ -87,7 +90,9 @@ def preview(
     """What `climb` would begin with, and go on to if nothing helped. Writes nothing."""
     places = places or Places()
     rungs, then = _rungs(group, request, means, reports)
-    planned = tuple(_planned(rung, group, request, means) for rung in rungs)
+    planned = tuple(
+        _planned(rung, group, request, means, rungs[place - 1] if place else None) for place, rung in enumerate(rungs)
+    )
     hit = group.subjects(sorted({gpu for one in planned for gpu in one.rung.gpus}))
     unfinished = tuple(entry.words for entry in means.journal.unfinished(group.everyone))
     held = tuple(held_by(hit, places))
@@ -110,16 +115,19 @@ def _in_the_way(
     return None
 
 
-def _planned(rung: Rung, group: Group, request: Request, means: Means) -> Planned:
+def _planned(rung: Rung, group: Group, request: Request, means: Means, before: Rung | None) -> Planned:
     refusal: GpumendError | None = None
     siblings: set[str] = set()
     for subject in group.subjects(rung.gpus):
         situation = means.around(subject, rung, group)
+        if before is not None:  # by then, those that cannot tell now to which hive they belong may
+            situation = replace(situation, hive_complete=True)
         if rung.method.scope is Scope.BUS:
             siblings |= set(situation.siblings)
         found = safety.refusal_of(rung.method, subject.part, subject.bdf, situation, request.force)
         refusal = refusal or found
-    return Planned(rung, tuple(sorted(siblings)), refusal)
+    trains = before is not None and before.alone and rung.method.name == "hive-reset"
+    return Planned(rung, tuple(sorted(siblings)), refusal, trains)
 
 
 def _rungs(
@@ -156,6 +164,10 @@ def _simulated(
         state.tried(rungs[0])
         if not only_queues or rungs[0].method.action is Action.QUEUE_RESET:
             found.append(rungs[0])
+        if rungs[0].alone:
+            found.append(
+                Rung(METHODS["hive-reset"], hive, f"links of GPU {numbers(rungs[0].gpus)}, which came back alone")
+            )
         if only_queues:
             return found, Action.NONE
     decided = [row_of(report, state) for report in reports]

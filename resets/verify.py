@@ -57,6 +57,8 @@ def compare(
 def _differences(old: ProbeReport, new: ProbeReport) -> list[str]:
     had, has = _codes(old), _codes(new)
     lines = [f"{code} gone" for code in had if code not in has] + [f"{code} new" for code in has if code not in had]
+    if old.facts.get("memory_mib") is None and new.facts.get("memory_mib") is not None:
+        return [*lines, "its registers answer again"]
     for name, place in _COMPARED:
         was, now = _fact(old.facts, place), _fact(new.facts, place)
         if was != now:
