@@ -83,14 +83,14 @@ def reset_command(
     if selftest and rounds is not None:
         raise UsageError("reset --selftest", expected="one reset", seen=f"--loop {rounds}")
     everyone, wanted = _find(settings)
-    if hive:
-        wanted = _whole_hives(everyone, wanted)
     from gpumend import ResetOptions
 
     options = ResetOptions(
         method=chosen, force=force, attempts=attempts, budget_s=budget_s, deep=rounds is not None, unbind=unbind,
         kill_holders=kill_holders, selftest=selftest, evidence=evidence, firmware=settings.firmware,
     )  # fmt: skip
+    if hive and len(wanted) < len(everyone):
+        wanted = _whole_hives(everyone, wanted, options)
     if dry_run:
         return _dry(settings, everyone, wanted, options)
     if not yes:
@@ -126,10 +126,13 @@ def _find(settings: Settings) -> tuple[list[Gpu], list[Gpu]]:
     return with_neighbours(found), wanted
 
 
-def _whole_hives(everyone: list[Gpu], wanted: list[Gpu]) -> list[Gpu]:
-    """--hive means the hive: whoever shares an address with a selected GPU is asked for as well."""
-    places = {gpu.address.partition("#")[0] for gpu in wanted}
-    return [gpu for gpu in everyone if gpu in wanted or gpu.address.partition("#")[0] in places]
+def _whole_hives(everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions) -> list[Gpu]:
+    """--hive means the hive: every member of the hives that a selected GPU is in."""
+    from gpumend import plan_reset
+
+    previews, _ = plan_reset(everyone, wanted, options)
+    members = {one.index for preview in previews for one in preview.group.everyone}
+    return [gpu for gpu in everyone if gpu in wanted or gpu.index in members]
 
 
 def _reset(settings: Settings, everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions) -> int:

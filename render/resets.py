@@ -216,7 +216,8 @@ def print_preview(printer: Printer, number: int, body: Mapping[str, Any]) -> Non
         printer.labelled("would do", "nothing", "  ")
     for place, one in enumerate(body["planned"]):
         label = ("would do" if len(body["planned"]) == 1 else "first") if place == 0 else "then"
-        hint = "" if place == 0 else "because that helped: " if one["if_helped"] else "if that did not help: "
+        before = next((item["method"] for item in reversed(body["planned"][:place]) if not item["if_helped"]), "")
+        hint = f"if {before} {'helped' if one['if_helped'] else 'did not help'}: " if place else ""
         times = f"about {time_words(one['expected_s'])}, at most {time_words(one['longest_s'])}"
         same = place > 0 and one["gpus"] == body["planned"][place - 1]["gpus"]
         printer.labelled(label, f"{hint}{one['method']} ({one['why']})", "  ")

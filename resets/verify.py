@@ -156,8 +156,8 @@ def judge(
     if comparison.worse:
         return Judgement(StepStatus.WORSE, "; ".join(comparison.worse))
     if stayed:
-        told = f"the mark is still there on GPU {numbers(stayed)}: the reset did not take place"
-        return Judgement(StepStatus.FAILED, told)
+        why = f"the mark is still there on GPU {numbers(stayed)}: the reset did not take place"
+        return Judgement(StepStatus.FAILED, why)
     if error:
         return Judgement(StepStatus.FAILED, "it ended in an error")
     unknown = [index for index in meant if after[index].health is Health.UNKNOWN]

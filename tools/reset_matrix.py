@@ -197,8 +197,8 @@ def page() -> tuple[str, list[str]]:
     lines = [
         "# What `gpumend reset --yes --method auto` makes of every fault",
         "",
-        f"Made by `make reset-matrix` (tools/reset_matrix.py) from models of {PART}, the fault on the one GPU or on GPU {SICK} of",
-        "eight. Do not edit;",
+        f"Made by `make reset-matrix` (tools/reset_matrix.py) from models of {PART}, the fault on the one GPU or on GPU {SICK}",
+        "of eight. Do not edit;",
         "`tests/model/test_reset_matrix.py` holds it against the code. Times are virtual, from the first probe to the last.",
         "",
         "A cell: the methods in their order (`✗` failed, `~` took place, something was still wrong, `?` unverified, `!` made",

@@ -1,4 +1,4 @@
-"""A hive reset of served GPUs that gets SIGINT, SIGTERM or SIGKILL at every named stage, and in the middle of telling the members.
+"""A hive reset of served GPUs that gets SIGINT, SIGTERM or SIGKILL at every stage, and in the middle of telling the members.
 
 What must hold: a request to stop lets the step that was begun end, so that no hive is left half reset; after SIGKILL the next
 run sees and says what was begun, and finishes it; either way all is well in the end."""
