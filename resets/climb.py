@@ -6,8 +6,10 @@ Source: DESIGN section 6 rules 1, 4, 5 and 6; amd-resets.md section 10."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -21,7 +23,7 @@ from resets.journal import Entry, Journal
 from resets.ladder import FIRST, XGMI, Climb, Rung, answer_of, next_rungs, row_of
 from resets.makeway import KEEPERS
 from resets.mechanics import Done, Mechanic
-from resets.methods import AUTO, METHODS, Doer, Method, method_of
+from resets.methods import AUTO, METHODS, Doer, Method, Scope, method_of
 from resets.safety import Situation
 from resets.subject import Subject, named
 from resets.verify import Judgement, compare, is_cured, is_well, judge
@@ -80,7 +82,7 @@ class Silent:
 class Means:
     """What a climb works with. `probe` asks GPUs; `around` tells the situation of a GPU for a rung; `way` makes way
     (unbinds, ends holders) or raises Refused with who is in it; `evidence` writes the bundle, once,
-    before the first step: it gives the folder."""
+    before the first step, of `covers` (nobody: of the first group): it gives the folder."""
 
     probe: Callable[[Sequence[Subject]], list[ProbeReport]]
     mechanic: Mechanic
@@ -90,6 +92,7 @@ class Means:
     journal: Journal
     watcher: Watcher = field(default_factory=Silent)
     asked: Asked = field(default_factory=Asked)
+    covers: tuple[Sequence[Subject], Sequence[ProbeReport]] = ((), ())
     bundle: str = ""
 
 
@@ -140,6 +143,17 @@ class _Run:
     # ---- the climb
 
     def run(self) -> Result:
+        running = [entry for entry in self.left_behind if entry.is_running and entry.begun.get("pid") != os.getpid()]
+        if running:
+            self.left_behind = []
+            self.refusal = Refused(
+                f"resetting {named(self.group.wanted)}",
+                expected="nobody else resets them",
+                seen=f"another gpumend does: {running[0].words}",
+                where=str(self.means.journal.path),
+                next_step="let it finish",
+            )
+            return Result(self._results(), self.steps)
         for entry in self.left_behind:
             self.means.watcher.say(f"an earlier reset was not ended: {entry.words}")
         if self.request.method == AUTO:
@@ -187,7 +201,7 @@ class _Run:
         if method.is_answer:
             self.refusal = for_a_person(method, self.group)
             return None
-        if self.hive and method.name == "hive-reset":
+        if self.hive and method.scope is Scope.HIVE:
             return Rung(method, self.hive, why)
         if self.hive and method.name == "bus-reset":
             lost = [index for index in self.wanted if self.now[index].health is Health.LOST]
@@ -267,9 +281,12 @@ class _Run:
             safety.check(rung.method, subject.part, subject.bdf, situation, self.request.force)
 
     def _write_evidence(self, rung: Rung) -> None:
-        if not self.means.bundle:
-            reports = [self.now[one.index] for one in self.group.everyone]
-            self.means.bundle = self.means.evidence(self.group.everyone, reports, rung.method.name)
+        if self.means.bundle:
+            return
+        subjects, reports = self.means.covers
+        if not subjects:
+            subjects, reports = self.group.everyone, [self.now[one.index] for one in self.group.everyone]
+        self.means.bundle = self.means.evidence(subjects, reports, rung.method.name)
 
     def _carry_out(self, rung: Rung, targets: Sequence[Subject]) -> ResetStep:
         method, number = rung.method, self.number + len(self.steps)
@@ -279,8 +296,9 @@ class _Run:
 
         def on_stage(name: str) -> None:
             stages.append(name)
-            self.means.journal.stage(entry, name)
-            self.means.watcher.stage(name)
+            with suppress(Exception):  # a full disk or a watcher's defect must not leave a hive half reset
+                self.means.journal.stage(entry, name)
+                self.means.watcher.stage(name)
 
         start, wall = self.group.clock.now(), time.monotonic()
         done = self._attempt(rung, targets, on_stage)
@@ -295,11 +313,18 @@ class _Run:
             number, method.name, method.action, rung.gpus, judgement.status, seconds, time.monotonic() - wall, rung.why,
             "; ".join(part for part in (done.what, judgement.proof) if part), tuple(stages), changed, done.error,
         )  # fmt: skip
-        self.means.journal.end(
+        self._end(
             entry, str(step.status), seconds=round(step.seconds, 6), wall_s=round(step.wall_s, 3), proof=step.proof,
             changed=list(changed), error=None if done.error is None else str(done.error),
         )  # fmt: skip
         return step
+
+    def _end(self, entry: str, status: str, **told: object) -> None:
+        """What was done stays done, and is told, though it cannot be written down any more."""
+        try:
+            self.means.journal.end(entry, status, **told)
+        except GpumendError as error:
+            self.notes.append(f"the end of {entry} could not be written to the journal: {error.seen}")
 
     def _attempt(self, rung: Rung, targets: Sequence[Subject], on_stage: Callable[[str], None]) -> Done:
         try:
@@ -406,7 +431,7 @@ class _Run:
         for entry in self.left_behind:
             words = "finished by a later run" if self.steps else "every GPU of it was found well by a later run"
             bad = [index for index in self.wanted if row_of(self.now[index], self.state)]
-            self.means.journal.end(entry.id, "taken up, failed" if bad else words)
+            self._end(entry.id, "taken up, failed" if bad else words)
 
 
 def nothing_helps(report: ProbeReport, request: Request) -> GpumendError:

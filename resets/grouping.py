@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from base.clock import Clock
 from base.findings import ProbeReport
-from resets.subject import Subject
+from resets.subject import Subject, on_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,17 @@ class Group:
         return [one for one in self.everyone if one.index in indices]
 
 
+def machine_of(subject: Subject) -> str:
+    """Where its bus is: bus addresses mean nothing across machines, and a hive lies in one."""
+    return "" if on_host(subject) else subject.address.partition("#")[0]
+
+
+def by_machine(subjects: Sequence[Subject]) -> list[list[Subject]]:
+    """The same, those of one machine together."""
+    names = dict.fromkeys(machine_of(one) for one in subjects)
+    return [[one for one in subjects if machine_of(one) == name] for name in names]
+
+
 def group_up(wanted: Sequence[Subject], everyone: Sequence[Subject], reports: Mapping[int, ProbeReport]) -> list[Group]:
     """Every wanted GPU in exactly one group. `everyone`: all GPUs that can be reached, those wanted among them."""
     groups: list[Group] = []
@@ -57,13 +68,14 @@ def regroup(group: Group, reports: Mapping[int, ProbeReport]) -> Group:
 
 def _group_of(one: Subject, everyone: Sequence[Subject], reports: Mapping[int, ProbeReport]) -> Group:
     report = reports[one.index]
+    everyone = [other for other in everyone if machine_of(other) == machine_of(one)]
     if not report.facts.get("in_hive") or one.part.is_vf or one.part.is_apu:
         return Group((one,))
     members = _members(report)
     if members is not None:
-        hive = tuple(other for other in everyone if other.bdf in members and other.clock is one.clock)
+        hive = tuple(other for other in everyone if other.bdf in members)
         return Group((one,), hive if len(hive) > 1 else (), True, len(hive) == len(members))
-    hive = tuple(other for other in everyone if other.clock is one.clock and _may_be_with(other, reports[other.index]))
+    hive = tuple(other for other in everyone if _may_be_with(other, reports[other.index]))
     return Group((one,), hive if len(hive) > 1 else (), True, False)
 
 

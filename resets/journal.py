@@ -53,8 +53,8 @@ class Entry:
 
     def touches(self, subjects: Iterable[Subject]) -> bool:
         """Whether it was about one of these. A model lives as long as its process: nothing is left of it to finish."""
-        places = {(one.address, one.bdf) for one in subjects if not one.address.startswith(_MODEL)}
-        return any((gpu.get("address"), gpu.get("bdf")) in places for gpu in self.begun.get("gpus", ()))
+        places = {_place(one.address, one.bdf) for one in subjects} - {None}
+        return any(_place(str(gpu.get("address")), str(gpu.get("bdf"))) in places for gpu in self.begun.get("gpus", ()))
 
     @property
     def words(self) -> str:
@@ -194,6 +194,13 @@ def default_path() -> Path:
             seen="neither is set, and this user has no home folder", next_step="export XDG_STATE_HOME=/some/folder",
         ) from error  # fmt: skip
     return state / "gpumend" / NAME
+
+
+def _place(address: str, bdf: str) -> tuple[str, str] | None:
+    """Where a GPU is, however it was reached; None for a model."""
+    if address.startswith(_MODEL):
+        return None
+    return (address.partition("#")[0] if address.startswith("remote:") else "", bdf)
 
 
 def _now() -> str:

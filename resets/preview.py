@@ -138,7 +138,7 @@ def _rungs(
     if request.method != AUTO:
         method = method_of(request.method)
         if method is not None:
-            wide = method.name == "hive-reset" or (method.name == "bus-reset" and bool(hive))
+            wide = method.scope is Scope.HIVE or (method.name == "bus-reset" and bool(hive))
             return [Rung(method, hive if hive and wide else wanted, "asked for")], Action.NONE
     down = frozenset(index for index, one in reports.items() if any(item.code == XGMI for item in one.findings))
     state = Climb(links_before=frozenset() if means.journal.unfinished(group.everyone) else down)

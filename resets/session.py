@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from base.findings import Action, ProbeReport
 from base.resets import GpuOutcome, Outcome, ResetReport, ResetStep
 from resets.climb import Means, Request, climb
-from resets.grouping import Group, group_up
+from resets.grouping import Group, by_machine, group_up
 from resets.preview import Preview, preview
 from resets.safety import unfit_part
 from resets.subject import Subject
@@ -26,7 +26,10 @@ def reset_all(everyone: Sequence[Subject], wanted: Sequence[Subject], request: R
     steps: list[ResetStep] = []
     finished: list[str] = []
     notes: list[str] = []
-    for group in group_up(fit, everyone, reports):
+    groups = group_up(fit, everyone, reports)
+    hit = [one for group in groups for one in group.everyone]
+    means.covers = (hit, [reports[one.index] for one in hit])
+    for group in groups:
         if means.asked:
             outcomes += [_not_begun(reports[one.index], means.asked.signal_name) for one in group.wanted]
             continue
@@ -68,7 +71,7 @@ def _sorted_out(
     everyone: Sequence[Subject], wanted: Sequence[Subject], means: Means
 ) -> tuple[dict[int, ProbeReport], list[Subject], list[GpuOutcome]]:
     """Everybody's report, those that may be reset at all, and the outcomes of those that may not."""
-    reports = {report.index: report for report in means.probe(everyone)}
+    reports = {report.index: report for part in by_machine(everyone) for report in means.probe(part)}
     fit: list[Subject] = []
     outcomes: list[GpuOutcome] = []
     for one in wanted:

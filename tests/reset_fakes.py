@@ -64,7 +64,7 @@ class FakeGpu:
 
     @property
     def address(self) -> str:
-        return self.bdf
+        return "fake:machine"
 
 
 def finding(code: str) -> Finding:

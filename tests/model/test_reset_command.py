@@ -418,3 +418,12 @@ def test_model_was_never_touched_wrongly() -> None:
         model: Any = gpu.transport
         assert model.gpu.wrongs == []
         assert [done.kind for done in model.gpu.resets.done] == [Reset.MODE1]
+
+
+def test_gpus_of_two_machines_with_the_same_bus_addresses_are_told_apart() -> None:
+    found = gpumend.list_gpus(["model:mi350x*2?fault=mec-hang@0", "model:mi300x*2?fault=discovery-zeros@1"])
+    assert found[0].bdf == found[2].bdf
+    report = gpumend.reset_gpus(found, found)
+    assert report.exit_code == Exit.OK
+    assert [(step.method, step.gpus) for step in report.steps] == [("mec-reset", (0,)), ("hive-reset", (2, 3))]
+    assert len(list(Path(report.evidence).glob("gpu*"))) == 4, "one bundle has all whom a step may hit"

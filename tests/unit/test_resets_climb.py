@@ -256,3 +256,38 @@ def test_deep_resets_a_gpu_that_is_well(tmp_path: Path) -> None:
     members = hive(tmp_path, {})
     members.climb(deep=True)
     assert members.mechanic.done == [("hive-reset", (0, 1, 2, 3))]
+
+
+def test_reset_that_another_process_is_at_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = alone(tmp_path, MEC)
+    stage.journal.begin("mode1", "mode1", "asked for", stage.gpus, "")
+    monkeypatch.setattr("resets.climb.os.getpid", lambda: 1)
+    (one,) = stage.climb().outcomes
+    assert one.outcome is Outcome.REFUSED and "another gpumend does" in one.reason
+    assert stage.mechanic.done == []
+
+
+def test_journal_that_can_not_be_written_any_more_does_not_stop_a_step(tmp_path: Path) -> None:
+    """The disk is full from the first stage on: what was begun is done, verified, and told."""
+    from base.errors import Unavailable
+
+    stage = alone(tmp_path, MEC, mec_reset=cures())
+
+    def full(*_: object, **__: object) -> None:
+        raise Unavailable("writing the journal of resets", expected="room", seen="No space left on device")
+
+    stage.journal.stage = full  # type: ignore[method-assign]
+    stage.journal.end = full  # type: ignore[method-assign]
+    result = stage.climb()
+    assert result.outcomes[0].outcome is Outcome.RECOVERED
+    assert "No space left on device" in result.notes[0]
+
+
+def test_reset_by_the_driver_is_one_of_the_whole_hive(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    stage = hive(tmp_path, {1: [TABLE]}, kernel_recover=cures())
+    plain = stage.means.around
+    stage.means.around = lambda *a: replace(plain(*a), driver="amdgpu")
+    stage.climb(1, method="kernel-recover")
+    assert stage.mechanic.done == [("kernel-recover", (0, 1, 2, 3))]

@@ -28,7 +28,7 @@ def test_attempt_has_one_line_when_it_begins_and_one_when_it_ends(journal: Journ
     assert [line["event"] for line in lines] == ["begin", "end"]
     (row,) = [entry.to_dict() for entry in journal.entries()]
     assert (row["method"], row["status"], row["seconds"], row["evidence"]) == ("mode1", "verified", 1.5, "/bundle")
-    assert row["gpus"] == [{"index": 0, "bdf": "0000:10:00.0", "part": "MI350X", "address": "0000:10:00.0"}]
+    assert row["gpus"] == [{"index": 0, "bdf": "0000:10:00.0", "part": "MI350X", "address": "fake:machine"}]
     assert journal.path.stat().st_mode & 0o77 == 0
 
 
