@@ -59,6 +59,8 @@ def _differences(old: ProbeReport, new: ProbeReport) -> list[str]:
     lines = [f"{code} gone" for code in had if code not in has] + [f"{code} new" for code in has if code not in had]
     if old.facts.get("memory_mib") is None and new.facts.get("memory_mib") is not None:
         return [*lines, "its registers answer again"]
+    if old.facts.get("memory_mib") is not None and new.facts.get("memory_mib") is None:
+        return [*lines, "its registers do not answer any more"]
     for name, place in _COMPARED:
         was, now = _fact(old.facts, place), _fact(new.facts, place)
         if was != now:
