@@ -3,9 +3,9 @@ PYTHON ?= python3
 SEED   ?= 0
 VENV   := .venv
 BIN    := $(VENV)/bin
-CODE   := base pcibus registers firmware gpumodel amdriver probe evidence render lab commands tools bench tests examples gpumend.py cli.py
+CODE   := base pcibus registers firmware gpumodel amdriver probe evidence resets render lab commands tools bench tests examples gpumend.py cli.py
 
-.PHONY: demo test test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware source regs regs-check picture clean help
+.PHONY: demo test test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware source regs regs-check picture reset-matrix clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make source    fetch the kernel source that the register tables come from into .cache/"
 	@echo "make regs      generate registers/amd and registers/data again from the kernel's headers"
 	@echo "make regs-check  are the committed tables what that source gives"
+	@echo "make reset-matrix  what reset makes of every fault of the model: docs/reset-matrix.md"
 	@echo "make clean     remove .venv, .cache and what tools leave behind"
 
 demo: $(VENV)/.demo
@@ -74,6 +75,9 @@ regs: $(VENV)/.dev source
 regs-check: $(VENV)/.dev
 	$(BIN)/python tools/gen_structs.py --check
 	$(BIN)/python tools/gen_registers.py --check
+
+reset-matrix: $(VENV)/.demo firmware
+	$(BIN)/python tools/reset_matrix.py
 
 picture: $(VENV)/.demo
 	$(BIN)/gpumend model demo --svg docs/demo.svg > /dev/null

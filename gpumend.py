@@ -31,6 +31,10 @@ from base.clock import Clock, Outcome, RealClock, VirtualClock
 from base.errors import GpumendError as GpumendError  # for those who catch it
 from base.errors import InvalidData, NotPermitted, Unavailable, Undecided, UsageError
 from base.findings import Finding, ProbeReport, Severity, graver
+from base.resets import GpuOutcome as GpuOutcome  # what `reset` gives
+from base.resets import Outcome as ResetOutcome
+from base.resets import ResetReport as ResetReport
+from base.resets import ResetStep as ResetStep
 from base.version import VERSION
 from pcibus.transport import Can, FunctionInfo, Transport
 
@@ -60,6 +64,12 @@ if TYPE_CHECKING:
     from gpumodel.remote_pci import RemoteServer
     from gpumodel.vfio_user import VfioUserServer
     from registers.tables import Entry
+    from resets.climb import Watcher as ResetWatcher
+    from resets.critical import Asked as Asked
+    from resets.methods import Method as ResetMethod
+    from resets.preview import Preview as Preview
+    from resets.soak import SoakReport as SoakReport
+    from resets.subject import Subject
 
 __version__ = VERSION
 
@@ -1265,6 +1275,228 @@ def plan_selftest(
         steps = plan_lines(amount, *counts, peers=len(found) - 1, only=engines, skip=skip) if error is None else []
         plans.append({"status": "would be tested" if error is None else error.verb, "steps": steps, "error": error})
     return plans
+
+
+@dataclass(slots=True)
+class ResetOptions:
+    """How a reset goes about it. `force`: methods for which the safety table may be overruled; `unbind`, `kill_holders`: what
+    is in the way may be removed; `selftest`: test what was recovered (its VRAM is overwritten); `evidence`: the folder for
+    the bundle (None: a new one below the state folder); `deep`: reset GPUs that are well, too."""
+
+    method: str = "auto"
+    force: Sequence[str] = ()
+    attempts: int = 5
+    budget_s: float = 900.0
+    deep: bool = False
+    unbind: bool = False
+    kill_holders: bool = False
+    selftest: bool = False
+    evidence: Path | None = None
+    firmware: str | Path | None = None
+    journal: Path | None = None
+    probe_s: float | None = None
+
+
+def reset(
+    on: Sequence[str] = (), gpus: Sequence[str] = (), *, clock: Clock | None = None, **options: Any
+) -> ResetReport:
+    """Bring the selected GPUs back, mildest method first, each verified; options: those of ResetOptions.
+
+    In a hive other members may be hit: `plan_reset` tells before. A GPU that is refused or stays sick is in the report, not
+    an exception; `exit_code` sums it up. Raises UsageError, Unavailable (nothing there; no place for journal or
+    evidence), NotPermitted."""
+    everyone = with_neighbours(list_gpus(on, (), clock=clock))
+    return reset_gpus(everyone, select(everyone, gpus), ResetOptions(**options))
+
+
+def with_neighbours(found: Sequence[Gpu]) -> list[Gpu]:
+    """The same GPUs, and the others of this machine's bus where one of them is on it: they may be of its hive."""
+    if not any(Can.HOST in gpu.transport.can for gpu in found):
+        return list(found)
+    known = {gpu.bdf for gpu in found if Can.HOST in gpu.transport.can}
+    more = [gpu for gpu in _on_this_bus(SYS_ROOT) if gpu.bdf not in known]
+    for index, gpu in enumerate(more, start=max(gpu.index for gpu in found) + 1):
+        gpu.index = index
+    return [*found, *more]
+
+
+def reset_gpus(
+    everyone: Sequence[Gpu],
+    wanted: Sequence[Gpu],
+    options: ResetOptions | None = None,
+    *,
+    watcher: ResetWatcher | None = None,
+    asked: Asked | None = None,
+) -> ResetReport:
+    """The same for GPUs that `list_gpus` found: `wanted` of `everyone` in reach."""
+    from resets.session import reset_all
+
+    options = options or ResetOptions()
+    means = _reset_means(everyone, options, watcher, asked)
+    report = reset_all(everyone, wanted, _reset_request(options), means)
+    return _selftested(report, wanted, options) if options.selftest else report
+
+
+def plan_reset(
+    everyone: Sequence[Gpu], wanted: Sequence[Gpu], options: ResetOptions | None = None
+) -> tuple[list[Preview], list[GpuOutcome]]:
+    """What `reset_gpus` would do, by hive or lone GPU: methods in their order, whom each hits, who is in the way; and those
+    GPUs that are never reset, with why. Writes nothing."""
+    from resets.session import preview_all
+
+    options = options or ResetOptions()
+    return preview_all(everyone, wanted, _reset_request(options), _reset_means(everyone, options, None, None))
+
+
+def soak_reset(
+    everyone: Sequence[Gpu],
+    wanted: Sequence[Gpu],
+    rounds: int,
+    options: ResetOptions | None = None,
+    *,
+    until_failure: bool = False,
+    watcher: ResetWatcher | None = None,
+    on_round: Callable[[SoakReport], None] = lambda report: None,
+) -> SoakReport:
+    """Reset the same GPUs again and again; GPUs that are well are reset as a whole. Evidence is written before the first
+    round, and at the first round in which a method failed."""
+    from dataclasses import replace
+
+    from evidence import default_folder
+    from resets.critical import Asked
+    from resets.session import reset_all
+    from resets.soak import Round, soak
+
+    options = replace(options or ResetOptions(), deep=True)
+    asked = Asked()
+    means = _reset_means(everyone, options, watcher, asked)
+    request = _reset_request(options)
+
+    def once(number: int) -> ResetReport:
+        return reset_all(everyone, wanted, request, means)
+
+    def capture(one: Round) -> str:
+        reports = [item.after for item in one.report.gpus]
+        return _bundle(
+            wanted, reports, f"nothing: round {one.number} failed", default_folder(f"round-{one.number}-failed")
+        )
+
+    return soak(
+        rounds, once, until_failure=until_failure, capture=capture, on_round=on_round, asked=lambda: bool(asked)
+    )
+
+
+def soak_chart(report: SoakReport) -> list[tuple[str, str]]:
+    """The rounds of a soak as a bar of blocks: (character, word of its worst round)."""
+    from resets.soak import chart
+
+    return chart([one.seconds for one in report.rounds], [one.word for one in report.rounds])
+
+
+def new_asked() -> Asked:
+    """What `reset_gpus` sets when a signal asked it to stop: it finishes the step that was begun first."""
+    from resets.critical import Asked
+
+    return Asked()
+
+
+def reset_methods() -> list[ResetMethod]:
+    """Every method, mildest first."""
+    from resets.methods import METHODS
+
+    return list(METHODS.values())
+
+
+def reset_words() -> list[str]:
+    """What `method` may be."""
+    from resets.methods import words
+
+    return words()
+
+
+def reset_rules() -> list[Any]:
+    """The safety table: what is refused for which part in which situation, with its source."""
+    from resets.safety import RULES
+
+    return list(RULES)
+
+
+def reset_history(*, journal: Path | None = None) -> list[dict[str, Any]]:
+    """Every attempt that this user's journal knows, oldest first."""
+    from resets.journal import Journal
+
+    return [entry.to_dict() for entry in Journal(journal).entries()]
+
+
+def _reset_request(options: ResetOptions) -> Any:
+    from resets.climb import Request
+    from resets.methods import AUTO, METHODS, method_of
+
+    if options.method != AUTO:
+        method_of(options.method)
+    for name in options.force:
+        if name not in METHODS:
+            raise UsageError(
+                f"forcing {name!r}", expected=f"one of {', '.join(METHODS)}", seen=name,
+                next_step="gpumend reset --list-methods",
+            )  # fmt: skip
+    return Request(options.method, frozenset(options.force), options.attempts, options.budget_s, options.deep)
+
+
+def _reset_means(
+    everyone: Sequence[Gpu], options: ResetOptions, watcher: ResetWatcher | None, asked: Asked | None
+) -> Any:
+    from amdriver.discovery_store import load
+    from resets.around import Places, situation
+    from resets.climb import Means, Silent
+    from resets.critical import Asked
+    from resets.journal import Journal
+    from resets.makeway import Way
+    from resets.mechanics import DriverMechanic
+
+    places = Places(SYS_ROOT, PROC_ROOT)
+    watcher = watcher or Silent()
+    by_index = {gpu.index: gpu for gpu in everyone}
+
+    def ours(subjects: Sequence[Subject]) -> list[Gpu]:
+        return [by_index[one.index] for one in subjects]
+
+    way = Way(options.unbind, options.kill_holders, places, watcher.say)
+    return Means(
+        probe=lambda subjects: probe_gpus(ours(subjects), limit_s=options.probe_s),
+        mechanic=DriverMechanic(load, _firmware_dirs(options.firmware), SYS_ROOT, PROC_ROOT),
+        around=partial(situation, places=places),
+        way=way,
+        evidence=lambda subjects, reports, action: _bundle(ours(subjects), reports, action, options.evidence),
+        journal=Journal(options.journal),
+        watcher=watcher,
+        asked=Asked() if asked is None else asked,
+    )
+
+
+def _bundle(subjects: Sequence[Gpu], reports: Sequence[ProbeReport], action: str, folder: Path | None) -> str:
+    from evidence import Places, before_reset
+
+    places = Places(sys=SYS_ROOT, proc=PROC_ROOT)
+    return str(before_reset(subjects, action=action, reports=reports, folder=folder, places=places).folder)
+
+
+def _selftested(report: ResetReport, wanted: Sequence[Gpu], options: ResetOptions) -> ResetReport:
+    """The same report; a recovered GPU that fails its self-test is not recovered."""
+    from dataclasses import replace
+
+    good = {item.index for item in report.gpus if item.outcome in (ResetOutcome.RECOVERED, ResetOutcome.HEALTHY)}
+    tested = selftest_gpus([gpu for gpu in wanted if gpu.index in good], firmware=options.firmware)
+    results = {item.index: item for item in tested}
+    outcomes = []
+    for item in report.gpus:
+        result = results.get(item.index)
+        if result is None or result.exit_code == 0:
+            outcomes.append(item)
+            continue
+        word = ResetOutcome.FAILED if result.exit_code == 1 else ResetOutcome.UNVERIFIED
+        outcomes.append(replace(item, outcome=word, reason=f"self-test {result.status}", error=result.error))
+    return replace(report, gpus=tuple(outcomes), notes=(*report.notes, f"self-test: {len(tested)} GPUs tested"))
 
 
 def _memory_limit(found: Sequence[Gpu]) -> int | None:

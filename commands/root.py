@@ -22,6 +22,7 @@ COMMANDS = {
     "discovery": ("commands.discovery", "discovery_group"),
     "firmware": ("commands.firmware", "firmware_group"),
     "ucode": ("commands.firmware", "firmware_group"),
+    "reset": ("commands.reset", "reset_command"),
     "regs": ("commands.regs", "regs_group"),
     "trace": ("commands.trace", "trace_group"),
     "selftest": ("commands.selftest", "selftest_command"),

@@ -23,6 +23,15 @@ _STYLES: Mapping[str, str] = {
     "error": "red",
     "fatal": "bold red",
     "problem": "red",
+    "recovered": "green",
+    "verified": "green",
+    "partly": "yellow",
+    "refused": "yellow",
+    "interrupted": "yellow",
+    "climbed": "yellow",
+    "unverified": "magenta",
+    "failed": "red",
+    "worse": "bold red",
 }
 
 

@@ -1,0 +1,387 @@
+"""What the ladder asks of a mechanism, and the one that drives the real thing (or a model): amdriver/recovery.py.
+
+`carry_out` does one rung on its GPUs together: takes their locks, plants a mark, resets, asks whether the mark is gone, gives
+the locks back. It never raises what a GPU did: that is in its answer. Nothing here decides which method.
+
+The stages, in order; those that a method does not have are left out:
+    open        take the locks, find the registers; nothing is written
+    mark        plant a mark in state that the reset destroys
+    prepare     every GPU answers, config space is kept, bus mastering off
+    send        the reset itself
+    restore     config space is written again
+    boot        boot firmware is waited for
+    prove       is the mark gone
+
+Source: amd-resets.md sections 2 to 6; DESIGN section 6 rules 4, 7 and 9."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from amdriver import firmware_set
+from amdriver.hive_reset import reset_hive
+from amdriver.kernel_reset import reset_by_driver
+from amdriver.recovery import MARKED_WHOLE, Target
+from base.clock import Clock
+from base.errors import GpumendError, Refused, Unavailable, WaitTimeout
+from base.findings import ProbeReport
+from pcibus.binding import rebind
+from pcibus.transport import Can, ResetSource
+from resets.ladder import Rung
+from resets.subject import Subject, on_host
+
+if TYPE_CHECKING:
+    from amdriver.gfx_reset import Hqd
+    from amdriver.ip_map import IpMap
+    from amdriver.marks import Mark
+
+OnStage = Callable[[str], None]
+KERNEL_RECOVER_S: Final = 660.0  # the kernel itself waits up to 300 s for each of two flags
+WATCH_S: Final = 0.02  # the probe has watched for a second: this only finds the same again
+_FROM_THE_BUS: Final = {"flr": "flr", "bus-reset": "bus", "sysfs-reset": "flr"}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """`gone`: whether each GPU shows that the reset took place: True, False (it did not), None (nothing tells); `what`: what
+    was done to whom, in words; `error`: what stopped it."""
+
+    gone: Mapping[int, bool | None] = field(default_factory=dict)
+    what: str = ""
+    error: GpumendError | None = None
+
+
+class Mechanic(Protocol):
+    """Carries methods out. `on_stage` is called with the name of each stage before it begins."""
+
+    def carry_out(
+        self, rung: Rung, targets: Sequence[Subject], reports: Mapping[int, ProbeReport], on_stage: OnStage
+    ) -> Done: ...
+
+
+@dataclass(slots=True)
+class DriverMechanic:
+    """`golden` gives the saved good discovery table of a GPU (by its serial number, as the probe tells it)."""
+
+    golden: Callable[[str], bytes | None] = lambda serial: None
+    firmware_dirs: Sequence[Path] | None = None
+    sys_root: Path = Path("/sys")
+    proc_root: Path = Path("/proc")
+
+    def carry_out(
+        self, rung: Rung, targets: Sequence[Subject], reports: Mapping[int, ProbeReport], on_stage: OnStage
+    ) -> Done:
+        """See Mechanic."""
+        work = _Work(self, rung, targets, reports, on_stage)
+        name = rung.method.name
+        if name in ("driver-rebind", "kernel-recover"):
+            return work.by_driver()
+        try:
+            with ExitStack() as stack:
+                on_stage("open")
+                work.open(stack)
+                return work.do()
+        except GpumendError as error:
+            return Done(work.gone, work.what, error)
+
+
+class _Work:
+    """One rung being carried out."""
+
+    def __init__(
+        self,
+        mechanic: DriverMechanic,
+        rung: Rung,
+        subjects: Sequence[Subject],
+        reports: Mapping[int, ProbeReport],
+        stage: OnStage,
+    ) -> None:
+        self.mechanic, self.rung, self.subjects, self.reports, self.stage = mechanic, rung, subjects, reports, stage
+        self.clock: Clock = subjects[0].clock
+        self.targets: dict[int, Target] = {}
+        self.gone: dict[int, bool | None] = {}
+        self.what = ""
+
+    def open(self, stack: ExitStack) -> None:
+        """Every lock, or none. A GPU without a table of its own borrows the map of a whole one of the same part."""
+        for subject in self.subjects:
+            self.targets[subject.index] = stack.enter_context(self._open(subject, None))
+        for subject in self.subjects:
+            if self.targets[subject.index].map_source != "fixed places":
+                continue
+            lent = self._lent(subject)
+            if lent is not None:
+                self.targets[subject.index].close()
+                self.targets[subject.index] = stack.enter_context(self._open(subject, lent))
+
+    def _open(self, subject: Subject, borrowed: IpMap | None) -> Target:
+        facts = self.reports[subject.index].facts.get("identity") or {}
+        golden = self.mechanic.golden(facts["serial"]) if facts.get("serial") else None
+        return Target.open(subject.transport, subject.clock, golden=golden, borrowed=borrowed)
+
+    def _lent(self, subject: Subject) -> IpMap | None:
+        from probe.run import is_whole
+
+        for other in self.subjects:
+            target = self.targets[other.index]
+            if other.part == subject.part and target.map_source == "its own table" and is_whole(target.ip, other.part):
+                return target.ip
+        return None
+
+    def do(self) -> Done:
+        works: dict[str, Callable[[], None]] = {
+            "restore-config": self._restore_config,
+            "wave-kill": partial(self._each, self._wave_kill),
+            "hqd-dequeue": partial(self._each, partial(self._queues, Target.dequeue)),
+            "queue-mmio": partial(self._each, partial(self._queues, Target.queue_reset_mmio)),
+            "queue-kiq": partial(self._each, partial(self._queues, Target.queue_reset_kiq)),
+            "pipe-reset": partial(self._each, self._pipes),
+            "mec-reset": partial(self._each, self._mecs),
+            "sdma-reset": partial(self._each, self._sdmas),
+            "mode2": self._mode2,
+            "mode1": self._whole_chip,
+            "hive-reset": self._whole_chip,
+            "link-reset": self._link,
+            "remove-rescan": self._rescan,
+        }
+        works.get(self.rung.method.name, self._from_the_bus)()
+        return Done(self.gone, self.what)
+
+    # ---- engines: what proves them is that the engine shows it, or the mechanism raises
+
+    def _each(self, work: Callable[[Target, ProbeReport], str]) -> None:
+        self.stage("send")
+        names = [(subject, self.targets[subject.index]) for subject in self.subjects]
+        outcomes = self.clock.run_together(
+            [partial(work, target, self.reports[subject.index]) for subject, target in names]
+        )
+        told = []
+        errors = []
+        for (subject, _), outcome in zip(names, outcomes, strict=True):
+            if outcome.error is None:
+                self.gone[subject.index] = True
+                told.append(f"GPU {subject.index}: {outcome.value}")
+            elif isinstance(outcome.error, GpumendError):
+                # The engine itself shows that it is not done; a refusal says that nothing was begun.
+                self.gone[subject.index] = None if isinstance(outcome.error, Refused) else False
+                errors.append(outcome.error)
+            else:
+                raise outcome.error
+        self.what = "; ".join(told)
+        if errors:
+            raise errors[0]
+
+    def _stuck_queues(self, target: Target) -> list[Hqd]:
+        """The queues that a finding is about: those of a faulting address space, those of a stuck MEC; else all there are."""
+        active = [hqd for hqd in target.active_queues() if not hqd.kiq]
+        stuck = target.stuck_engines(WATCH_S)
+        vmids = {(_xcc_of(fault.hub), fault.vmid) for fault in stuck.faults}
+        xccs = {mec.xcc for mec in stuck.mecs}
+        chosen = [hqd for hqd in active if hqd.xcc in xccs or (hqd.xcc, hqd.vmid) in vmids]
+        if not chosen and not stuck:
+            chosen = active
+        return chosen
+
+    def _queues(self, work: Callable[[Target, Hqd], object], target: Target, report: ProbeReport) -> str:
+        queues = self._stuck_queues(target)
+        if not queues:
+            raise self._nothing(target, "a queue that sits on a MEC and that the finding is about")
+        for hqd in queues:
+            work(target, hqd)
+        self._clear_faults(target)
+        return f"{len(queues)} queue{'s' * (len(queues) > 1)}: {', '.join(map(str, queues[:4]))}"
+
+    def _clear_faults(self, target: Target) -> None:
+        for fault in target.stuck_engines(0.0).faults:
+            target.clear_fault(fault.hub)
+
+    def _wave_kill(self, target: Target, report: ProbeReport) -> str:
+        pairs = sorted({(hqd.xcc, hqd.vmid) for hqd in self._stuck_queues(target) if hqd.vmid})
+        if not pairs:
+            raise self._nothing(target, "a queue of a process, whose waves could be killed")
+        for xcc, vmid in pairs:
+            target.wave_kill(xcc, vmid)
+        self._clear_faults(target)
+        return ", ".join(f"waves of VMID {vmid} on XCC {xcc}" for xcc, vmid in pairs)
+
+    def _pipes(self, target: Target, report: ProbeReport) -> str:
+        places = sorted({(hqd.xcc, hqd.me, hqd.pipe) for hqd in self._stuck_queues(target)})
+        if not places:
+            raise self._nothing(target, "a queue that sits on a pipe and that the finding is about")
+        for place in places:
+            target.pipe_reset(*place)
+        self._clear_faults(target)
+        return ", ".join(f"pipe {pipe} of MEC{me} of XCC {xcc}" for xcc, me, pipe in places)
+
+    def _mecs(self, target: Target, report: ProbeReport) -> str:
+        stuck = target.stuck_engines(WATCH_S)
+        faulting = {xcc for fault in stuck.faults if (xcc := _xcc_of(fault.hub)) is not None}
+        xccs = sorted({mec.xcc for mec in stuck.mecs} | faulting) or list(target.xccs)
+        for xcc in xccs:
+            target.mec_reset(xcc)
+        self._clear_faults(target)
+        return f"MEC of XCC {', '.join(map(str, xccs))}"
+
+    def _sdmas(self, target: Target, report: ProbeReport) -> str:
+        engines = sorted(stuck.engine for stuck in target.stuck_engines(WATCH_S).sdmas) or list(target.engines)
+        cold = (report.facts.get("psp") or {}).get("sos_alive") is False
+        for engine in engines:
+            try:
+                target.sdma_reset(engine)
+            except WaitTimeout:
+                if not cold or target.stuck_engines(0.0).sdmas:
+                    raise  # on a cold GPU it has no firmware to start again, and stays halted
+        return f"SDMA engine {', '.join(map(str, engines))}{', halted as on a cold GPU' * cold}"
+
+    def _nothing(self, target: Target, expected: str) -> Refused:
+        return Refused(
+            f"{self.rung.method.name} of {target.name}", expected=expected, seen="none", where=target.name,
+            next_step="gpumend probe; --method mec-reset takes all queues of every XCC",
+        )  # fmt: skip
+
+    # ---- the whole GPU: proved by a mark
+
+    def _marked(self, work: Callable[[], None]) -> None:
+        self.stage("mark")
+        marks = {index: target.plant_mark(self.rung.method.name) for index, target in self.targets.items()}
+        try:
+            work()
+        except GpumendError:
+            self._ask(marks)
+            raise
+        self._ask(marks)
+
+    def _ask(self, marks: Mapping[int, Mark]) -> None:
+        self.stage("prove")
+        for index, mark in marks.items():
+            self.gone[index] = None
+            with suppress(GpumendError):
+                self.gone[index] = mark.gone()
+                mark.remove()
+
+    def _whole_chip(self) -> None:
+        fatal = any(
+            finding.code == "amd.ras.fatal" for one in self.subjects for finding in self.reports[one.index].findings
+        )
+
+        def work() -> None:
+            outcome = reset_hive(list(self.targets.values()), self.clock, fatal=fatal, on_step=self.stage)
+            if len(self.targets) > 1:
+                self.what = f"{len(outcome.members)} GPUs, told within {1000 * outcome.spread_s:.0f} ms"
+            errors = [member.error for member in outcome.members if member.error is not None]
+            if errors:
+                raise errors[0]
+
+        self._marked(work)
+
+    def _link(self) -> None:
+        def one(target: Target) -> None:
+            saved = target.save_config()
+            target.send_link_reset()
+            target.restore_config(saved)
+            target.await_boot()
+
+        self._marked(lambda: self._together(one))
+
+    def _mode2(self) -> None:
+        def one(target: Target) -> None:
+            target.require_ready()
+            saved = target.save_config()
+            target.send_mode2()
+            target.restore_config(saved)
+            target.finish_mode2(self.mechanic.firmware_dirs)
+
+        def work() -> None:
+            self.stage("send")
+            self._together(one)
+
+        self.stage("prepare")
+        for target in self.targets.values():  # without it the GPU could not be started again
+            firmware_set.load(target.part, target.ip, self.mechanic.firmware_dirs).require(())
+
+        self._marked(work)
+
+    def _together(self, work: Callable[[Target], None]) -> None:
+        """All side by side; the first error is raised when all are done."""
+        outcomes = self.clock.run_together([partial(work, target) for target in self.targets.values()])
+        errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+        if errors:
+            raise errors[0]
+
+    # ---- from the bus
+
+    def _from_the_bus(self) -> None:
+        word = _FROM_THE_BUS[self.rung.method.name]
+        self._require_can()
+        method = self.rung.method.name if self.rung.method.name in MARKED_WHOLE else "flr"
+        self.stage("mark")
+        marks = {index: target.plant_mark(method) for index, target in self.targets.items()}
+        saved = {index: target.save_config() for index, target in self.targets.items()}
+        try:
+            self.stage("send")
+            self._together(lambda target: cast(ResetSource, target.transport).reset(word))
+            self.stage("restore")
+            for index, target in self.targets.items():
+                target.restore_config(saved[index])
+            self.stage("boot")
+            self._together(lambda target: target.await_boot())
+        finally:
+            self._ask(marks)
+
+    def _rescan(self) -> None:
+        self._require_can()
+        self.stage("send")
+        self._together(lambda target: cast(ResetSource, target.transport).reset("rescan"))
+        self.stage("restore")
+        self._restore_config()
+
+    def _restore_config(self) -> None:
+        self.stage("restore")
+        for target in self.targets.values():
+            target.restore_config(target.save_config())
+
+    def _require_can(self) -> None:
+        for target in self.targets.values():
+            if Can.RESET not in target.transport.can:
+                raise Unavailable(
+                    f"{self.rung.method.name} of {target.name}", expected="a way to it that can reset it from the bus",
+                    seen="none", where=target.name, next_step="reach it on this machine's PCI bus: gpumend list",
+                )  # fmt: skip
+
+    # ---- by the bound driver
+
+    def by_driver(self) -> Done:
+        self.stage("send")
+        try:
+            for subject in self.subjects:
+                if not on_host(subject):
+                    raise Refused(
+                        f"{self.rung.method.name} of {subject.bdf}", expected="a GPU on this machine's bus",
+                        seen=subject.address,
+                    )  # fmt: skip
+            if self.rung.method.name == "driver-rebind":
+                for subject in self.subjects:
+                    self._rebind(subject)
+            else:  # one of a hive resets all of it
+                self._recover(self.subjects[0])
+        except GpumendError as error:
+            return Done({}, self.what, error)
+        return Done({}, self.what)
+
+    def _rebind(self, subject: Subject) -> None:
+        bound = rebind(subject.bdf, root=self.mechanic.sys_root, proc=self.mechanic.proc_root)
+        self.what = f"{bound.after} let go of it and took it again"
+
+    def _recover(self, subject: Subject) -> None:
+        reset_by_driver(subject.bdf, root=self.mechanic.sys_root / "kernel/debug/dri", limit_s=KERNEL_RECOVER_S)
+        self.what = "amdgpu reset it, and its hive"
+
+
+def _xcc_of(hub: str) -> int | None:
+    """The XCC of a graphics hub (`GC[3]`); None for MMHUB."""
+    return int(hub[3:-1]) if hub.startswith("GC[") else None
