@@ -230,5 +230,5 @@ def unassign(gpu: ModelGpu, *, keep_bars: bool = False) -> None:
     config.write(pciconfig.COMMAND, 2, 0)
     for place in range(_BARS.start, _BARS.stop, 4):
         config.write(place, 4, before[place] if keep_bars else 0)
-        if config.read(place, 4) != before[place]:
+        if config.read(place, 4) != before[place] and not gpu.host_keeps_bars:
             gpu.lost_bars.add(place)
