@@ -129,12 +129,14 @@ class Target:
         """AssertionError if the server, the guard's things or the model suffered."""
         end = time.monotonic() + PATIENCE_S
         # a trace that is being written is a descriptor, too
-        while (self.server.clients > 1 or self._open() != self.open_before) and time.monotonic() < end:
+        while (self.server.clients > 1 or self._open() > self.open_before) and time.monotonic() < end:
             time.sleep(0.0005)
         assert self.server.clients == 1, "a client that ended is still there"
         first = self.server.devices[0]
         assert (len(first.memory), first.memory.files) == (0, 0), "maps outlived their client"
-        assert self._open() == self.open_before, "descriptors leak"
+        now_open = self._open()
+        assert now_open <= self.open_before, "descriptors leak"
+        self.open_before = now_open  # fewer: something else in this process has closed its own in the meantime
         assert os.pread(self.memory, len(SECRET), 100) == SECRET, "the guard's memory changed"
         assert self.guard.read32(self.scratch) == 0x12345678, "the guard's register changed"
         assert vu.count_of(self.irq) == 0, "somebody else's interrupt"
