@@ -78,7 +78,7 @@ _STATUS_WORDS: Final = {
 }
 
 MODE1_NEXT: Final = "gpumend reset --method mode1 (in a hive: of all members), then start again"
-BUS_RESET_NEXT: Final = "gpumend reset --method bus-reset, then start again; gpumend bundle keeps the evidence"
+BUS_RESET_NEXT: Final = "gpumend reset --method bus-reset, then start again; gpumend repro bundle keeps the evidence"
 
 
 class BootloaderRefused(GpumendError):
