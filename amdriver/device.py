@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self, cast
 from amdriver import firmware_set
 from amdriver.access import Access
 from amdriver.discovery import validate
-from amdriver.discovery_locate import locate
+from amdriver.discovery_locate import KERNEL_BOOT_WAIT_S, locate
 from amdriver.firmware_set import FirmwareSet
 from amdriver.gmc import Gmc
 from amdriver.gpu import Gpu
@@ -287,7 +287,8 @@ class Device:
         if self._transport.config_read(0, 4) == ALL_ONES and is_lost(self._transport):
             raise _lost(self._transport.name)
         self._enable_memory()
-        found = locate(access, self.clock, part=part)
+        # Opening through VFIO may have reset it: its boot firmware writes the table.
+        found = locate(access, self.clock, part=part, boot_wait_s=KERNEL_BOOT_WAIT_S)
         validation = validate(found.blob, vram_size_bytes=found.vram_size_bytes) if found.blob else None
         if validation is None or validation.ip_map is None:
             raise self._bad_discovery(found, validation.findings if validation else ())

@@ -35,7 +35,8 @@ from pcibus.config import why_all_ones
 from pcibus.transport import ALL_ONES, Transport
 from registers.amd_fixed import Fixed
 
-BOOT_WAIT_S = 0.3  # for a probe; the kernel waits up to 2 s
+BOOT_WAIT_S = 0.3  # for a probe
+KERNEL_BOOT_WAIT_S = 2.0  # amdgpu_discovery.c: 2000 times a millisecond
 RETRY_PAUSE_S = 0.02
 DEBUGFS_ROOT = "/sys/kernel/debug/dri"
 
