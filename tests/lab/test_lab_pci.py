@@ -73,8 +73,10 @@ def test_registers_by_name_are_what_the_model_has(one_mi350x: Guest) -> None:
     (gpu,) = told(done)["gpus"]
     (model,) = open_models("mi350x", VirtualClock())
     read = {item["name"]: item["value"] for item in gpu["registers"]}
-    assert len(read) == 9
-    assert read == {name: model.gpu.registers.get(name) for name in read}
+    assert len(read) == 12  # of each XCC, of the PSP of each AID
+    known = {name for name in read if name in model.gpu.registers.layout}
+    assert len(known) == 9
+    assert {name: read[name] for name in known} == {name: model.gpu.registers.get(name) for name in known}
 
 
 # --- as a user
