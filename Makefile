@@ -5,12 +5,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CODE   := base pcibus registers firmware gpumodel amdriver probe evidence resets render lab commands tools bench tests examples gpumend.py cli.py
 
-.PHONY: demo test test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware source regs regs-check picture reset-matrix clean help
+.PHONY: demo test test-long test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware source regs regs-check picture reset-matrix clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      a modelled hive with two sick GPUs, looked at"
 	@echo "make test      ruff, mypy, 20 s of fuzzing, pytest (fast tests)"
+	@echo "make test-long what takes minutes: resets of served models that are killed half way"
 	@echo "make test-lab  a stock Debian kernel in QEMU with our models on its PCI bus"
 	@echo "make test-lab-long  the same for what takes minutes in an emulated machine"
 	@echo "make test-peer unmodified tinygrad, installed into .venv, on served models"
@@ -35,7 +36,10 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 pytest: $(VENV)/.test
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto -m 'not long'
+
+test-long: $(VENV)/.test
+	$(BIN)/pytest -n auto -m long
 
 lab: $(VENV)/.demo
 	$(BIN)/gpumend lab build

@@ -34,6 +34,9 @@ def drive(address: str, method: str, *how: str) -> tuple[int, list[str], str]:
     return ran.returncode, ran.stdout.splitlines(), ran.stderr
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture
 def hive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
