@@ -96,6 +96,7 @@ class Chip:
     pmfw_version: int
     bdfs: tuple[str, ...]
     board: Board
+    has_vbios: bool = False  # in an expansion ROM; boards in virtual machines come without
 
     def version(self, ip: str) -> Version:
         return dict(self.versions)[ip]

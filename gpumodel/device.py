@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from base.clock import Clock
 from base.errors import GpumendError, Refused, Unavailable
-from gpumodel import pciconfig
+from gpumodel import pciconfig, vbios
 from gpumodel.chips import GIB, VENDOR_AMD, Chip, discovery_table
 from gpumodel.faults import Reset, tensor
 from gpumodel.gfx import Gfx
@@ -88,7 +88,11 @@ class ModelGpu:
         self.bars = bars_of(self.chip, index)
         self.vram = Vram(self.chip.vram_size, f"{self.chip.name}-{index}-vram")
         self.config = pciconfig.build(
-            self.chip.device_id, VENDOR_AMD, self.bars, self.serial if serial_capability else None
+            self.chip.device_id,
+            VENDOR_AMD,
+            self.bars,
+            self.serial if serial_capability else None,
+            vbios.SIZE if self.chip.has_vbios else 0,
         )
         self.fresh_config = self.config.copy()
         self.wrongs: list[str] = []

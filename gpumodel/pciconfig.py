@@ -20,6 +20,7 @@ COMMAND_MASTER = 1 << 2
 COMMAND_INTX_OFF = 1 << 10
 STATUS = 0x06
 BAR0 = 0x10
+ROM_BAR = 0x30
 CAP_POINTER = 0x34
 VENDOR_CAP = 0x48
 PM_CAP = 0x50
@@ -103,12 +104,17 @@ class ConfigSpace:
         self.put(LINK_STATUS, "H", 1 << 12 | width << 4 | speed, clear=0xC000)
 
 
-def build(device_id: int, vendor_id: int, bars: Mapping[int, Bar], serial: int | None) -> ConfigSpace:
+def build(
+    device_id: int, vendor_id: int, bars: Mapping[int, Bar], serial: int | None, rom_size: int = 0
+) -> ConfigSpace:
     """Config space after enumeration: BARs assigned, memory decoding on, bus master off.
 
-    `serial` None: without the Device Serial Number capability (research/amdgpu-on-model.md item 50)."""
+    `serial` None: without the Device Serial Number capability (research/amdgpu-on-model.md item 50). `rom_size`: of the
+    expansion ROM, which is not assigned; 0 without."""
     space = ConfigSpace()
     _header(space, device_id, vendor_id, bars)
+    if rom_size:
+        space.put(ROM_BAR, "I", 0, write=-rom_size & 0xFFFFF800 | 1)
     _capabilities(space)
     _extended(space, bars[0].size, serial)
     return space

@@ -1,7 +1,8 @@
-"""The address of software GPUs: PART[*N][?state=cold|used&vram=GIB&fault=NAME[:ARG][@GPU],NAME...][#GPU] (DESIGN section 4).
+"""The address of software GPUs: PART[*N][?OPTION=VALUE&...][#GPU] (DESIGN section 4), where the options are
+state=cold|used, vram=GIB, vbios=on|off and fault=NAME[:ARG][@GPU],NAME...
 
-Default state `used`; `vram` makes each GPU smaller than the part is; a fault without @ is on every GPU. A leading `model:`
-is allowed. #GPU picks one of a hive."""
+Default state `used`; `vram` makes each GPU smaller than the part is; `vbios` gives it an expansion ROM with one; a fault
+without @ is on every GPU. A leading `model:` is allowed. #GPU picks one of a hive."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from gpumodel.faults import CATALOGUE, ActiveFault, Fault
 from gpumodel.hive import Placed
 
 STATES = ("cold", "used")
-OPTIONS = ("state", "fault", "vram")
+SWITCH = ("on", "off")
+OPTIONS = ("state", "fault", "vram", "vbios")
 SMALLEST_VRAM_GIB = 1
 _SHAPE = re.compile(r"(?:model:)?([^*?#]*)(?:\*([^?#]*))?(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 _FAULT = re.compile(r"([^:@]*)(?::([^@]*))?(?:@(.*))?", re.DOTALL)
@@ -53,9 +55,8 @@ def parse(text: str) -> ModelSpec:
     if "vram" in options:
         size_gib = _number(text, "vram in GiB", options["vram"], SMALLEST_VRAM_GIB, chip.vram_size >> 30)
         chip = replace(chip, vram_size=size_gib << 30)
-    state = options.get("state", "used")
-    if state not in STATES:
-        raise _wrong(text, expected=f"state {' or '.join(STATES)}", seen=_quoted(state), near=_near(state, STATES))
+    chip = replace(chip, has_vbios=_word(text, "vbios", options.get("vbios", "off"), SWITCH) == "on")
+    state = _word(text, "state", options.get("state", "used"), STATES)
     faults = _faults(text, options.get("fault"), chip, count)
     pick = None if pick_text is None else _number(text, "GPU", pick_text, 0, count - 1)
     address = "model:" + text.removeprefix("model:").partition("#")[0]
@@ -67,9 +68,7 @@ def _options(text: str, query: str | None) -> dict[str, str]:
     for piece in (query or "").split("&") if query is not None else ():
         key, equals, value = piece.partition("=")
         if key not in OPTIONS or not equals:
-            raise _wrong(
-                text, expected="state=..., fault=... or vram=...", seen=_quoted(piece), near=_near(key, OPTIONS)
-            )
+            raise _wrong(text, expected=f"{'=..., '.join(OPTIONS)}=...", seen=_quoted(piece), near=_near(key, OPTIONS))
         if key in options:
             raise _wrong(text, expected=f"{key} once; several faults are divided by commas", seen=f"{key} twice")
         options[key] = value
@@ -123,6 +122,12 @@ def _argument(text: str, fault: Fault, value: str | None, chip: Chip, count: int
         allowed = ", ".join(str(choice) for choice in argument.choices)
         raise _wrong(text, expected=f"{what} one of {allowed}", seen=wanted)
     return number
+
+
+def _word(text: str, what: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise _wrong(text, expected=f"{what} {' or '.join(allowed)}", seen=_quoted(value), near=_near(value, allowed))
+    return value
 
 
 def _number(text: str, what: str, value: str, smallest: int, largest: int) -> int:

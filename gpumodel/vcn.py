@@ -281,6 +281,18 @@ class Vcn:
         self._gpu.registers.store(entry, value)
         self.engines[entry.instance].control(value)
 
+    def gate(self, entry: Entry, value: int) -> None:
+        """UVD_PGFSM_CONFIG: two bits for each tile, 1 powers it on, 2 off; the status says 0 for on, 2 for off
+        (enum jpeg_engin_status in jpeg_v4_0_3.c; stop in v6.12's turns the JPEG tile off and waits for it)."""
+        self._gpu.registers.store(entry, value)
+        name = f"VCN[{entry.instance}].UVD_PGFSM_STATUS"
+        status = self._gpu.registers.get(name)
+        for place in range(0, 32, 2):
+            wanted = value >> place & 3
+            if wanted in (1, 2):
+                status = status & ~(3 << place) | (0 if wanted == 1 else 2) << place
+        self._gpu.registers.set(name, status)
+
     def pause(self, entry: Entry, value: int) -> None:
         self.engines[entry.instance].pause(value)
 
@@ -344,7 +356,7 @@ _PLAIN_4 = (
     "UVD_CGC_*",
     "UVD_SUVD_CGC_*",
     "UVD_GFX8_ADDR_CONFIG",
-    "UVD_PGFSM_*",
+    "UVD_PGFSM_STATUS",
     "UVD_MPC_*",
     "VCN_UE_ERR_STATUS_??_VID?",
 )
@@ -363,5 +375,6 @@ def declare(layout: Layout, chip: Chip) -> None:
         unit.active(registers.UVD_RB_WPTR, on_write=Vcn.write_pointer)
         if registers is Regs:
             unit.plain(_PLAIN_4)
+            unit.active(Regs.UVD_PGFSM_CONFIG, on_write=Vcn.gate)
         # vcn_v5_0_1.h puts it where vcn_4_0_3 has it.
         layout.unit(Regs, f"VCN[{aid}]", bases, "vcn", aid).plain(("VCN_RRMT_CNTL",))

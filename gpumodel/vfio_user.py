@@ -37,9 +37,10 @@ from typing import Any
 
 from base.errors import GpumendError, NotPermitted, Refused, Unavailable, UsageError
 from base.files import explain
-from gpumodel import pciconfig, resets
+from gpumodel import pciconfig, resets, vbios
 from gpumodel import vfio_wire as wire
 from gpumodel.access_ring import CONFIG, KEPT, AccessRing, Recording
+from gpumodel.chips import VENDOR_AMD
 from gpumodel.device import BAR_DWORDS, ModelGpu, ModelTransport
 from gpumodel.faults import Reset
 from gpumodel.spec import ModelSpec, parse
@@ -49,6 +50,7 @@ from gpumodel.vfio_wire import Channel, Command, Message
 
 MOST_PATH = 107  # bytes of a local socket's name
 REGIONS = 9
+ROM_REGION = 6
 CONFIG_REGION = 7
 FLAG_READ, FLAG_WRITE, FLAG_MMAP, FLAG_CAPS = 1, 2, 4, 8
 SPARSE_MMAP = 1  # id of the capability
@@ -98,6 +100,8 @@ class _Device:
         self._most_data = wire.MOST_DATA
         self._enumerated = False
         self._regions = {bar.index: bar.size for bar in self.gpu.bars.values()} | {CONFIG_REGION: pciconfig.SIZE}
+        self._rom = vbios.image(self.gpu.chip, VENDOR_AMD) if self.gpu.chip.has_vbios else b""
+        self._regions[ROM_REGION] = len(self._rom)
         self._handlers: dict[int, Callable[[Message], tuple[bytes, Sequence[int]]]] = {
             Command.DMA_MAP: self._dma_map,
             Command.DMA_UNMAP: self._dma_unmap,
@@ -258,7 +262,7 @@ class _Device:
         if index >= REGIONS:
             raise OSError(errno.EINVAL, f"region {index}")
         size = self._regions.get(index, 0)
-        flags = FLAG_READ | FLAG_WRITE if size else 0
+        flags = 0 if not size else FLAG_READ if index == ROM_REGION else FLAG_READ | FLAG_WRITE
         if index:
             return wire.REGION_INFO.pack(wire.REGION_INFO.size, flags, index, 0, size, 0), ()
         flags |= FLAG_MMAP | FLAG_CAPS
@@ -288,6 +292,8 @@ class _Device:
         self._check(region, offset, count)
         if region == CONFIG_REGION:
             data = b"".join(self._config_read(at, size) for at, size in _naturally(offset, count))
+        elif region == ROM_REGION:
+            return wire.ACCESS.pack(offset, region, count) + self._rom[offset : offset + count], ()
         else:
             data = self._bar_read(region, offset, count)
         self.ring.note(False, CONFIG if region == CONFIG_REGION else region, offset, data[:NOTED_BYTES])
@@ -319,12 +325,14 @@ class _Device:
 
     def _check(self, region: int, offset: int, count: int) -> None:
         size = self._regions.get(region, 0)
-        most = wire.MOST_DATA if region == 0 else MOST_REGISTER_BYTES
+        most = wire.MOST_DATA if region in (0, ROM_REGION) else MOST_REGISTER_BYTES
         if not 0 < count <= most or offset + count > size:
             raise OSError(errno.EINVAL, f"{count} bytes at {offset:#x} of region {region}, which has {size:#x}")
 
     def _write(self, region: int, offset: int, data: bytes) -> None:
         self._check(region, offset, len(data))
+        if region == ROM_REGION:
+            raise OSError(errno.EINVAL, "a write to the expansion ROM")
         self.ring.note(True, CONFIG if region == CONFIG_REGION else region, offset, data[:NOTED_BYTES])
         if region != CONFIG_REGION:
             self._bar_write(region, offset, data)

@@ -323,3 +323,15 @@ def test_power_on_forgets_everything() -> None:
     assert VCN_FIRMWARE in rig.gpu.psp.loaded  # left by an earlier boot
     rig.rig.run()
     assert rig.rig.memory.data.read(RING, 4) == bytes(4)
+
+
+@pytest.mark.parametrize("aid", range(4))
+def test_tiles_are_powered_off_and_on_by_two_bits_each(aid: int) -> None:
+    rig = VideoRig("mi300x", aid)
+    config, status, jpeg, all_tiles = 0, 1, 22, 0x2AAA_AAAA  # UVD_PGFSM_*; UVDJ_PWR_CONFIG; 15 tiles, each off
+    rig.write(config, 2 << jpeg)
+    assert (rig.read(config), rig.read(status)) == (2 << jpeg, 2 << jpeg)
+    rig.write(config, all_tiles & ~(3 << jpeg))  # the JPEG tile is not named: it stays as it is
+    assert rig.read(status) == all_tiles
+    rig.write(config, 1 << jpeg)
+    assert rig.read(status) == all_tiles & ~(3 << jpeg)

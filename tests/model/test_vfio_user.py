@@ -24,7 +24,8 @@ import pytest
 import cli
 from base.clock import RealClock
 from base.errors import NotPermitted, Refused, Unavailable, UsageError
-from gpumodel import open_models, vfio_user
+from gpumodel import open_models, vbios, vfio_user
+from gpumodel.chips import CHIPS
 from gpumodel.device import ModelGpu, ModelTransport
 from gpumodel.vfio_dma import MOST_FILES, GuestMemory
 from gpumodel.vfio_user import VfioUserServer
@@ -1341,3 +1342,29 @@ def test_seeded_order_of_clients_does_not_matter(serve: Serve) -> None:
             clients[index].write32(scratch, values[index])
         else:
             assert clients[index].read32(scratch) == values[index]
+
+
+# ---- the expansion ROM
+
+
+def test_rom_is_a_region_that_is_read_and_not_written(serve: Serve) -> None:
+    client = serve("mi300x?vbios=on").client()
+    rom_region, readable = 6, 1
+    answer = client.ask(vu.GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, rom_region, 0, 0, 0))
+    _, flags, _, _, size, _ = struct.unpack_from("<IIIIQQ", answer)
+    assert (flags, size) == (readable, 8192)
+    whole = client.ask(vu.REGION_READ, struct.pack("<QII", 0, rom_region, size))[16:]
+    assert whole == vbios.image(CHIPS["mi300x"], 0x1002)
+    for offset, count in ((size, 1), (size - 2, 4)):
+        with refused(errno.EINVAL):
+            client.ask(vu.REGION_READ, struct.pack("<QII", offset, rom_region, count))
+    with refused(errno.EINVAL):
+        client.ask(vu.REGION_WRITE, struct.pack("<QII", 0, rom_region, 4) + bytes(4))
+
+
+def test_gpu_without_a_rom_has_an_empty_region(serve: Serve) -> None:
+    client = serve("mi300x").client()
+    answer = client.ask(vu.GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, 6, 0, 0, 0))
+    assert struct.unpack_from("<IIIIQQ", answer)[4] == 0
+    with refused(errno.EINVAL):
+        client.ask(vu.REGION_READ, struct.pack("<QII", 0, 6, 4))
