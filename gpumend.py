@@ -80,7 +80,7 @@ LOOK_LIMIT_S = 5.0  # for one look at one GPU, in a child that is killed then
 
 ADDRESS_HELP = (
     "0000:c1:00.0, vfio:0000:c1:00.0[?resets=allowed], replay:FILE, remote:HOST:PORT[#INDEX] or "
-    "model:PART[*N][?state=cold|used&vram=GIB&fault=NAME[:ARG][@GPU],...]"
+    "model:PART[*N][?state=cold|used&vram=GIB&vbios=on|off&fault=NAME[:ARG][@GPU],...]"
 )
 MODEL_LINE = "gpumend --on 'model:mi350x*8' list"
 _BDF = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-1][0-9a-f])\.([0-7])\Z", re.IGNORECASE)

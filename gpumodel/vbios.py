@@ -3,8 +3,8 @@
 Kernels before 6.14 insist on one (research/amdgpu-on-model.md, "Kernel 6.12"). Sources, all Linux v7.3: PCI expansion ROM
 and its PCIR structure: drivers/pci/rom.c pci_get_rom_size; ATOM header, master tables, firmware info v3.4:
 drivers/gpu/drm/amd/include/atomfirmware.h (atom_rom_header_v2_2, atom_master_data_table_v2_1, atom_firmware_info_v3_4);
-strings and their places: amdgpu/atom.c atom_get_vbios_name, _pn, _date, _version. It has no command that runs: the board
-counts as posted (BIOS_SCRATCH_7, see nbio.py). # guess: part number and version; those of a board are not public."""
+strings and their places: amdgpu/atom.c atom_get_vbios_name, _pn, _date, _version. Its one command, asic_init, which the
+kernel runs after a reset by mode1, ends at once: the board posts itself (BIOS_SCRATCH_7, see nbio.py). # guess: part number and version; those of a board are not public."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ FAR_RETURN: Final = b"\xcb"  # what a PC's firmware meets when it calls the ROM'
 ATOM_MAGIC: Final = b" 761295520"
 VERSION: Final = b"ATOMBIOSBK-AMD VER022.040.003.041.000001\0"
 DATE: Final = b"01/01/25 00:00"
+END_OF_TABLE: Final = 91  # ATOM_OP_EOT
 FIRMWARE_INFO_SLOT: Final = 4  # of the master data table
 SCRATCH_0: Final = 0x4C  # BIOS_SCRATCH_0 as a dword index (nbio 7.9.0)
 
@@ -31,7 +32,16 @@ _ENTRY, _PCIR_POINTER, _STRING_COUNT, _MAGIC, _ATOM_POINTER, _DATE, _STRINGS_POI
     0x50,
     0x6E,
 )
-_VERSION, _STRINGS, _PCIR, _ATOM, _COMMANDS, _DATA, _FIRMWARE_INFO = 0x90, 0xC0, 0x140, 0x200, 0x400, 0x600, 0x800
+_VERSION, _STRINGS, _PCIR, _ATOM, _COMMANDS, _DATA, _FIRMWARE_INFO, _ASIC_INIT = (
+    0x90,
+    0xC0,
+    0x140,
+    0x200,
+    0x400,
+    0x600,
+    0x800,
+    0xA00,
+)
 
 
 def image(chip: Chip, vendor_id: int) -> bytes:
@@ -53,7 +63,8 @@ def image(chip: Chip, vendor_id: int) -> bytes:
     put(_STRINGS_POINTER, struct.pack("<H", _STRINGS))
     put(_PCIR, _pci_data(chip, vendor_id))
     put(_ATOM, _table(0x28, 2, 2, b"ATOM" + bytes(22) + struct.pack("<HH", _COMMANDS, _DATA)))
-    put(_COMMANDS, _table(0x100, 2, 1, b""))
+    put(_COMMANDS, _table(0x100, 2, 1, struct.pack("<H", _ASIC_INIT)))
+    put(_ASIC_INIT, _table(7, 2, 1, bytes((0, 0, END_OF_TABLE))))  # no work space, no parameters
     put(_DATA, _table(0x60, 2, 1, bytes(2 * FIRMWARE_INFO_SLOT) + struct.pack("<H", _FIRMWARE_INFO)))
     sclk_10khz, mclk_10khz = 50_000, 90_000  # guess; the SMU's tables say what the clocks are
     info = struct.pack("<6I", 0x0001_0000, sclk_10khz, mclk_10khz, 0, 0, SCRATCH_0)

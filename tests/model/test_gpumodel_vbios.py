@@ -35,7 +35,8 @@ def test_image_has_what_the_parser_follows(part: str) -> None:
     assert rom[0x30:0x3A] == b" 761295520"
     assert rom[header + 4 : header + 8] == b"ATOM"
     commands, data = word(rom, header + 0x1E), word(rom, header + 0x20)
-    assert word(rom, commands + 4) == 0  # no asic_init to run
+    asic_init = word(rom, commands + 4)
+    assert rom[asic_init + 6] == 91  # the command that ends a table
     assert rom[word(rom, data + 0x32) + 4] != 1  # no indirect I/O methods: atom_index_iio ends at once
     info = word(rom, data + 4 + 2 * 4)
     assert (rom[info + 2], rom[info + 3]) == (3, 4)
