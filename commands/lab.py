@@ -73,7 +73,16 @@ def build_command(context: click.Context, kernels: tuple[str, ...]) -> int:
 @click.option("--append", metavar="WORDS", default="", help="More words for the kernel's command line.")
 @click.option("--iommu", is_flag=True, help="With an emulated IOMMU, for vfio-pci in the guest.")
 @click.option(
-    "--keep", type=click.Path(file_okay=False), metavar="DIR", help="Keep the console's and the models' logs."
+    "--keep",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Keep the console's log, and of each GPU a trace for `gpumend trace`.",
+)
+@click.option(
+    "--accesses",
+    type=click.IntRange(1, 2_000_000),
+    metavar="N",
+    help="With --keep: the last N accesses of each GPU (4096); a start of amdgpu makes 30,000.",
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @common_options
@@ -88,6 +97,7 @@ def run_command(
     append: str,
     iommu: bool,
     keep: str | None,
+    accesses: int | None,
 ) -> int:
     """Boot a guest, run COMMAND in it as root, end it. This checkout is inside: `gpumend` works there.
 
@@ -99,6 +109,8 @@ def run_command(
     settings = settings_of(context)
     settings.command = "lab run"
     _refuse_forms(settings)
+    if accesses is not None and not (keep and gpus):
+        raise UsageError("running a command in the lab", expected="--accesses with --keep and --gpus", seen="it alone")
     from lab import guest, parts, served
     from lab.qemu import Machine
 
@@ -111,7 +123,7 @@ def run_command(
     # SIGTERM, too, is a wish to end in order
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with guest.boot(found, gpus=gpus, machine=machine, life_s=life_s, keep=kept) as running:
+        with guest.boot(found, gpus=gpus, machine=machine, life_s=life_s, keep=kept, accesses=accesses) as running:
             done = running.run(command, limit_s=limit_s, output=_pass_on)
     finally:
         signal.signal(signal.SIGTERM, before)

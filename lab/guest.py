@@ -260,16 +260,18 @@ def boot(
     limit_s: float = BOOT_LIMIT_S,
     life_s: float = LIFE_LIMIT_S,
     keep: Path | None = None,
+    accesses: int | None = None,
 ) -> Iterator[Guest]:
     """Boot a guest and end it in order. `gpus`: a model's address (`mi350x*8?fault=...`), served for this guest alone.
 
-    `keep`: a folder that the console's and the models' logs are copied to in the end.
+    `keep`: a folder that the console's and the models' logs are copied to in the end, with a trace of the last `accesses`
+    of each GPU.
     Raises UsageError (bad address), Unavailable (no space, no memory), GuestEnded, GuestTimeout."""
     asked = machine or Machine()
     qemu.require_memory(asked)
     folder = Path(tempfile.mkdtemp(prefix="gpumend-lab-"))
     try:
-        models = served.serve(gpus, folder, life_s) if gpus else None
+        models = served.serve(gpus, folder, life_s, accesses) if gpus else None
         try:
             sockets = models.sockets if models else ()
             files = _initrd_or_reason(parts, folder)

@@ -87,12 +87,15 @@ def count(spec: str) -> int:
     return parse(spec).count
 
 
-def command(spec: str, folder: Path) -> list[str]:
-    return [sys.executable, "-m", "gpumend", "model", "serve", "--vfio-user", str(folder), spec]
+def command(spec: str, folder: Path, accesses: int | None = None) -> list[str]:
+    kept = () if accesses is None else ("--kept", str(accesses))
+    return [sys.executable, "-m", "gpumend", "model", "serve", "--vfio-user", str(folder), *kept, spec]
 
 
-def serve(spec: str, folder: Path, life_s: float) -> Served:
-    """Start the models and wait for the line that says that they are there; they end after `life_s` at the latest."""
+def serve(spec: str, folder: Path, life_s: float, accesses: int | None = None) -> Served:
+    """Start the models and wait for the line that says that they are there; they end after `life_s` at the latest.
+
+    `accesses`: how many of each GPU its trace holds; None: the server's own number."""
     sockets = [folder / f"gpu{index}.sock" for index in range(count(spec))]
     longest = max(len(os.fsencode(path)) for path in sockets)
     if longest > SOCKET_PATH_MOST:
@@ -106,7 +109,7 @@ def serve(spec: str, folder: Path, life_s: float) -> Served:
     log = folder / "models.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [*limited(life_s), *command(spec, folder)],
+            [*limited(life_s), *command(spec, folder, accesses)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stream,

@@ -88,6 +88,21 @@ def test_lab_run_killed_at_its_limit_says_so(asked: Asked, capsys: pytest.Captur
     assert "lab: the command did not end within 30 s and was killed" in capsys.readouterr().err
 
 
+def test_lab_run_keeps_as_many_accesses_as_asked(asked: Asked, tmp_path: Path) -> None:
+    words = ["--gpus", "mi350x", "--keep", str(tmp_path), "--accesses", "600000"]
+    assert cli.run(["lab", "run", *words, "--", "true"]) == 0
+    assert asked["accesses"] == 600_000
+
+
+@pytest.mark.parametrize("words", [["--gpus", "mi350x"], ["--keep", "somewhere"], []])
+def test_lab_run_refuses_accesses_that_nobody_would_see(
+    asked: Asked, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["lab", "run", *words, "--accesses", "10", "--", "true"]) == 64
+    assert "--accesses with --keep and --gpus" in capsys.readouterr().err
+    assert "command" not in asked
+
+
 @pytest.mark.parametrize("words", [["--json"], ["--csv"], ["--on", "model:mi350x"], ["-g", "1"]])
 def test_lab_run_with_an_option_of_the_command_in_front_is_refused(
     asked: Asked, words: list[str], capsys: pytest.CaptureFixture[str]

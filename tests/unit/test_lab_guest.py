@@ -286,7 +286,7 @@ def test_what_is_started_goes_with_us_even_when_we_are_killed(tmp_path: Path) ->
 
 
 def serve_with(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
-    monkeypatch.setattr(served, "command", lambda spec, folder: [sys.executable, "-c", program, str(folder)])
+    monkeypatch.setattr(served, "command", lambda spec, folder, accesses: [sys.executable, "-c", program, str(folder)])
 
 
 READY = "import sys, time; open(sys.argv[1] + '/gpu0.sock', 'w').close(); print('ready', flush=True); time.sleep(60)"
