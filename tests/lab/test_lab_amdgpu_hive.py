@@ -1,4 +1,6 @@
-"""The stock amdgpu on a hive of eight MI350X: they form one hive, every node works, and all are reset and come back."""
+"""The stock amdgpu on a hive of eight: they form one hive, every node works, and all are reset and come back.
+
+MI350X in `make test-lab`, MI300X in `make test-lab-long`."""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from tests.lab.stock import TROUBLE, Log
 
 NODES = 8
 MEMORY_MIB = 8192
-ADDRESS = f"mi350x*{NODES}?vram=8"
+PARTS = ("mi350x", pytest.param("mi300x", marks=pytest.mark.long))
 BDFS = [stock.bdf_of(index) for index in range(NODES)]
 
 
@@ -35,10 +37,11 @@ class Hive:
         return found
 
 
-@pytest.fixture(scope="module")
-def hive(lab_parts: Parts) -> Iterator[Hive]:
+@pytest.fixture(scope="module", params=PARTS)
+def hive(request: pytest.FixtureRequest, lab_parts: Parts) -> Iterator[Hive]:
     machine = Machine(memory_mib=MEMORY_MIB, append=stock.APPEND)
-    with guest.boot(lab_parts, gpus=ADDRESS, machine=machine, keep=LOGS / "amdgpu-hive") as booted:
+    address, keep = f"{request.param}*{NODES}?vram=8", LOGS / f"amdgpu-hive-{request.param}"
+    with guest.boot(lab_parts, gpus=address, machine=machine, keep=keep) as booted:
         yield Hive(booted)
 
 

@@ -49,11 +49,14 @@ def cold(part: str) -> Iterator[str]:
     assert end(process) == (0, "")
 
 
-def test_driver_killed_at_each_step_is_followed_by_a_start_that_knows(part: str, cold: str, firmware_dir: Path) -> None:
-    """One server for all: each start begins with what the one before left. Every step on one part, some on the other."""
+@pytest.mark.parametrize("which", [slice(3, None, 4), pytest.param(slice(None), marks=pytest.mark.long)], ids=str)
+def test_driver_killed_at_each_step_is_followed_by_a_start_that_knows(
+    part: str, cold: str, firmware_dir: Path, which: slice
+) -> None:
+    """One server for all: each start begins with what the one before left."""
     victims = [step for step in STEPS if step != "stop"]  # that is one only after a dirty end: below
     left = "cold"
-    for victim in victims if part == "mi350x" else victims[3::4]:
+    for victim in victims[which]:
         code, lines, err = drive(cold, firmware_dir, victim)
         if victim in ("psp-bootloader", "psp-sos") and "psp-ring" in lines:
             # the secure OS runs from the first whole start on; then these steps are not taken
@@ -69,17 +72,20 @@ def test_driver_killed_at_each_step_is_followed_by_a_start_that_knows(part: str,
         left = "clean"
 
 
-def test_driver_killed_during_a_cold_start_is_followed_by_a_start_that_knows(firmware_dir: Path) -> None:
+@pytest.mark.parametrize(
+    "victim",
+    ["psp-sos", *(pytest.param(step, marks=pytest.mark.long) for step in ("pci", "psp-bootloader", "psp-ring"))],
+)
+def test_driver_killed_during_a_cold_start_is_followed_by_a_start_that_knows(firmware_dir: Path, victim: str) -> None:
     """The steps that only a cold GPU sees: a fresh server each."""
-    for victim in ("pci", "psp-bootloader", "psp-sos", "psp-ring"):
-        process, address = serve("mi350x?state=cold")
-        try:
-            assert drive(address, firmware_dir, victim)[0] == -signal.SIGKILL
-            code, lines, err = drive(address, firmware_dir)
-            assert (code, lines[-1:]) == (0, ["data right"]), (victim, err)
-            assert "state dirty" in lines
-        finally:
-            assert end(process) == (0, "")
+    process, address = serve("mi350x?state=cold")
+    try:
+        assert drive(address, firmware_dir, victim)[0] == -signal.SIGKILL
+        code, lines, err = drive(address, firmware_dir)
+        assert (code, lines[-1:]) == (0, ["data right"]), (victim, err)
+        assert "state dirty" in lines
+    finally:
+        assert end(process) == (0, "")
 
 
 def test_driver_killed_in_the_middle_of_copies_and_of_the_cure(cold: str, firmware_dir: Path) -> None:

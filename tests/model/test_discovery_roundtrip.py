@@ -101,13 +101,16 @@ def test_modelled_tables_are_valid_and_name_the_chip(part: str) -> None:
         assert checked.ip_map.aid_count == 4
 
 
-@pytest.mark.parametrize("part", ["mi300x", "mi350x"])
-def test_modelled_table_any_single_bit_flipped_is_found(part: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "step"),
+    [("mi300x", 7), ("mi350x", 7), *(pytest.param(part, 1, marks=pytest.mark.long) for part in ("mi300x", "mi350x"))],
+)
+def test_modelled_table_any_single_bit_flipped_is_found(part: str, step: int) -> None:
     transport = open_models(part)[0]
     memory = transport.read32(5, 0xDE3 * 4) << 20
     blob = transport.read_block(0, memory - 0x10000, 0x2800)
     (size,) = struct.unpack_from("<H", blob, 10)
-    for bit in range(size * 8):
+    for bit in range(0, size * 8, step):
         bad = bytearray(blob[:size])
         bad[bit // 8] ^= 1 << bit % 8
         checked = validate(bytes(bad))

@@ -64,7 +64,7 @@ def check(probed: Probed) -> ProbeReport:
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
 @pytest.mark.parametrize("spec", ["mi350x", "mi300x*8#3"])
 def test_probe_of_a_gpu_that_lies_ends_in_time_with_a_sound_report(spec: str, share: float) -> None:
-    for seed in range(60):
+    for seed in range(20 if "*" in spec else 60):
         check(probe_model(spec, lambda _index, inner, seed=seed: Lying(inner, seed, share)))  # type: ignore[misc]
 
 
