@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CODE   := base pcibus registers firmware gpumodel amdriver probe evidence resets render lab commands tools bench tests examples gpumend.py cli.py
 
-.PHONY: demo test test-long test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware source regs regs-check picture reset-matrix clean help
+.PHONY: demo test test-long test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware firmware-nvidia source regs regs-check picture reset-matrix clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make fuzz      200,000 mutations of every parser (SEED=n for others)"
 	@echo "make bench     ratios against the interpreter's own floor, peers' figures beside"
 	@echo "make firmware  fetch AMD's firmware files from Debian into .cache/ (tests use them)"
+	@echo "make firmware-nvidia  fetch NVIDIA's GSP firmware (104 MB) for the tests of its containers"
 	@echo "make source    fetch the kernel source that the register tables come from into .cache/"
 	@echo "make regs      generate registers/amd and registers/data again from the kernel's headers"
 	@echo "make regs-check  are the committed tables what that source gives"
@@ -68,6 +69,9 @@ bench: $(VENV)/.bench
 
 firmware: $(VENV)/.demo
 	$(BIN)/python tools/get_firmware.py
+
+firmware-nvidia: $(VENV)/.demo
+	$(BIN)/python tools/get_firmware.py --nvidia
 
 source: $(VENV)/.demo
 	$(BIN)/python tools/debian_source.py

@@ -1,4 +1,4 @@
-"""`firmware` (also `ucode`): what is in AMD's firmware files, whether they are whole, and which a GPU needs."""
+"""`firmware` (also `ucode`): what is in firmware files, whether they are whole, and which a GPU needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from render.text import Printer, Table, style_of
 
 @click.group("firmware", cls=Group, short_help="Firmware files: show, verify, which a GPU needs.")
 def firmware_group() -> None:
-    """AMD's firmware files: what is in them, whether they are whole, which a GPU needs. Nothing is loaded anywhere."""
+    """AMD's firmware files: what is in them, whether they are whole, which a GPU needs. Nothing is loaded anywhere.
+
+    `show` and `verify` read NVIDIA's GSP firmware, too."""
 
 
 @firmware_group.command("show", short_help="Header, entries and versions of one file.")
@@ -50,6 +52,10 @@ def show(context: click.Context, file: Path) -> int:
         if header:
             version, ip = (".".join(map(str, pair)) for pair in (header.header_version, header.ip_version))
             printer.line(f"header {version}, IP {ip}, version {header.ucode_version:#010x}")
+        if decoded.told_version:
+            printer.line(f"version {decoded.told_version}")
+        for name, value in () if header else decoded.fields.items():
+            printer.line(f"{name.replace('_', ' ')}: {value:#x}")
         if decoded.crc:
             rule = f" (rule {decoded.crc.rule})" if decoded.crc.rule else ""
             printer.line(f"CRC-32 {decoded.crc.stored:#010x}: {decoded.crc.status}{rule}")
@@ -69,7 +75,8 @@ def _hex(version: int | None) -> str | None:
 @common_options
 @click.pass_context
 def verify(context: click.Context, path: Path | None) -> int:
-    """Check every file that MI300X and MI350X need in a folder (default: where the driver looks), or one file.
+    """Check every file that MI300X and MI350X need in a folder (default: where the driver looks), or one file; in a
+    folder `nvidia` every file of GSP firmware.
 
     One line per file. Exit 0: all whole; 1: a file is damaged or missing; 2: one could not be read.
     "no CRC defined" is a note and changes nothing; files of other chips are counted, not examined."""

@@ -1,4 +1,4 @@
-"""Decode one firmware file: `parse(data, name)`. Bad bytes never raise; they give findings.
+"""Decode one firmware file: `parse(data, name)`. Bad bytes never raise; they give findings. NVIDIA's: nvidia.py.
 
 Source: Linux v7.3 amdgpu_ucode.h (layouts), amdgpu_ucode.c. The kernel checks the file's length only; the rules held here
 are those that every file of MI300X and MI350X keeps. Sums are done without a 32-bit limit, so none can wrap.
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from base.findings import Finding, Severity
-from firmware import wrapper
+from firmware import nvidia, wrapper
 from firmware.layouts import (
     COMMON,
     COMMON_BYTES,
@@ -47,6 +47,8 @@ def parse(data: bytes, name: str) -> FirmwareFile:
     Never raises for bad bytes: look at `findings` and `ok`. Speed: one pass for the checksum, entries are not copied."""
     name = plain_name(name)
     kind = kind_of(name)
+    if kind == UNKNOWN and nvidia.is_nvidia(data, name):
+        return nvidia.parse(data, name)
     if kind == DISCOVERY:
         return _other(data, name, kind, "a discovery table: gpumend discovery validate reads it")
     if len(data) < COMMON_BYTES:
@@ -69,7 +71,7 @@ def parse(data: bytes, name: str) -> FirmwareFile:
         tuple(entries),
         crc,
         tuple(reading.findings),
-        data,
+        data=data,
     )
 
 

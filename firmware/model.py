@@ -92,7 +92,8 @@ class CrcStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Crc:
-    """`rule` A covers [0x20, end of file), B [array offset, end of file); "" when neither is known to hold."""
+    """`rule` A covers [0x20, end of file), B [array offset, end of file); "" when neither is known to hold. `sections`: each
+    section of an FMC has one; the number is that of the first, or of one that does not match."""
 
     status: CrcStatus
     rule: str
@@ -106,7 +107,8 @@ def _none() -> Mapping[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class FirmwareFile:
-    """One decoded file. `fields` are those of the header beyond the common ones, by the kernel's names.
+    """One decoded file. `fields` are those of the header beyond the common ones, by the kernel's names; `told_version` is
+    a version that the file has as text (NVIDIA's: 570.144).
 
     `findings` holds every departure from the format; `ok` means: none of them is an error."""
 
@@ -118,6 +120,7 @@ class FirmwareFile:
     entries: tuple[Entry, ...] = ()
     crc: Crc | None = None
     findings: tuple[Finding, ...] = ()
+    told_version: str = ""
     data: bytes = field(default=b"", repr=False)
 
     @property
@@ -192,6 +195,7 @@ class FirmwareFile:
             "kind": self.kind,
             "size_bytes": self.size_bytes,
             "header": header,
+            "told_version": self.told_version,
             "fields": dict(self.fields),
             "entries": [entry.to_dict() for entry in self.entries],
             "crc": crc,

@@ -1,5 +1,6 @@
-"""The files of MI300X and MI350X that were decoded and compared by hand: their SHA-256 (first 16 hex digits), size and
-version, as Debian's firmware-amd-graphics 20260916 ships them. A file that is not here is newer or unknown, not wrong.
+"""The files of MI300X and MI350X (and NVIDIA's, below) that were decoded and compared by hand: their SHA-256 (first
+16 hex digits), size and version, as Debian's firmware-amd-graphics 20260916 ships them. A file that is not here is
+newer or unknown, not wrong.
 
 The digest is the only check that covers the first 32 bytes and the files whose checksum rule nobody knows."""
 
@@ -44,5 +45,50 @@ PINS: Mapping[str, Pin] = MappingProxyType(
         "sdma_4_4_5.bin": Pin("e2a30faa9403933f", 34304, 0x1B, 0x6706B204),
         "vcn_4_0_3.bin": Pin("0126595617afbaa6", 359696, 0x09118020, 0xCD3D8C8F),
         "vcn_5_0_1.bin": Pin("b9d53491d5d23a33", 217680, 0x0910C01A, 0x2BD16D04),
+    }
+)
+
+# NVIDIA's files, the same name for many chips: firmware-nvidia-graphics 20260916 (535.113.01 and 570.144), made by
+# `find lib/firmware/nvidia/{tu102,tu116,ga100,ga102,ad102,gh100,gb100,gb202}/gsp -type f | xargs sha256sum | cut -c1-16`.
+NVIDIA_PINS: frozenset[str] = frozenset(
+    {
+        "7d4ef3258da016f5",  # ad102/booter_load-535.113.01.bin
+        "8b293e19b637c5e2",  # ad102/booter_load-570.144.bin
+        "d036dfee0545c36e",  # ad102/booter_unload-535.113.01.bin
+        "975b85a14ded8e43",  # ad102/booter_unload-570.144.bin
+        "044d3a21eff73eb1",  # ad102/bootloader-535.113.01.bin
+        "65ab2e6b6e0fca95",  # ad102/bootloader-570.144.bin
+        "c397358e5c4258da",  # ad102/scrubber-570.144.bin
+        "1d11d861ef1f41ee",  # ga100/booter_load-535.113.01.bin
+        "46bafe32b2d1f597",  # ga100/booter_load-570.144.bin
+        "0518f894d45977d8",  # ga100/booter_unload-535.113.01.bin
+        "33bea24690c3880a",  # ga100/booter_unload-570.144.bin
+        "e7670009c98791b8",  # ga100/bootloader-535.113.01.bin
+        "3ab46bf4c70d72e8",  # ga102/booter_load-535.113.01.bin
+        "4497e3eff7e95c77",  # ga102/booter_load-570.144.bin
+        "09240c83595856a0",  # ga102/booter_unload-535.113.01.bin
+        "8e63db5b78d7d3e3",  # ga102/booter_unload-570.144.bin
+        "076d2a0675131ad8",  # ga102/bootloader-535.113.01.bin
+        "82428f532240727e",  # ga102/bootloader-570.144.bin
+        "e30231ec0d317021",  # ga102/gsp-535.113.01.bin
+        "a8c3ebeed280323a",  # ga102/gsp-570.144.bin
+        "daebc2235c9756f2",  # gb100/bootloader-570.144.bin
+        "bc7497c2d8116cce",  # gb100/fmc-570.144.bin
+        "d40b48e431d1707d",  # gb202/bootloader-570.144.bin
+        "cb59a35c1d4bd127",  # gb202/fmc-570.144.bin
+        "2176e42f05729ac4",  # gh100/bootloader-570.144.bin
+        "f3ce25f3897c860e",  # gh100/fmc-570.144.bin
+        "e1c574cc0734aebe",  # tu102/booter_load-535.113.01.bin
+        "7bb181f544a94229",  # tu102/booter_load-570.144.bin
+        "68cddb9e6d61d7bf",  # tu102/booter_unload-535.113.01.bin
+        "5c7f1aa37d045cc2",  # tu102/booter_unload-570.144.bin
+        "12e987b636c2f00f",  # tu102/bootloader-535.113.01.bin
+        "b37776a511b4a009",  # tu102/gen_bootloader-570.144.bin
+        "be2c3bb39cee2c4b",  # tu102/gsp-535.113.01.bin
+        "3052aee2872182a1",  # tu102/gsp-570.144.bin
+        "aeca340bbc42f739",  # tu116/booter_load-535.113.01.bin
+        "9bd01804b4b91d92",  # tu116/booter_load-570.144.bin
+        "3653ff42f0d64d29",  # tu116/booter_unload-535.113.01.bin
+        "bf4a2b778722dde5",  # tu116/booter_unload-570.144.bin
     }
 )

@@ -1,4 +1,4 @@
-"""Check a folder or one file: one row for each file that MI300X and MI350X need.
+"""Check a folder or one file: one row for each file that MI300X and MI350X need, or for each of NVIDIA's GSP firmware.
 
 Rules: firmware/containers.py (format, checksum) and firmware/pinned.py (digest). Files of other chips are counted only."""
 
@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from typing import Any
 from base.errors import GpumendError, InvalidData, Unavailable, UsageError
 from base.files import explain
 from base.findings import Finding, Severity
-from firmware import store
+from firmware import nvidia, store
 from firmware.containers import parse
 from firmware.layouts import DISCOVERY, UNKNOWN, kind_of, plain_name
 from firmware.model import CrcStatus, FirmwareFile
 from firmware.needed import ALL_NAMES, CHIPS, Chip, NeededFile, needed
-from firmware.pinned import PINS
+from firmware.pinned import NVIDIA_PINS, PINS
 from firmware.reading import REINSTALL
+
+MOST_FILES = 1000
 
 
 class Status(StrEnum):
@@ -117,10 +120,45 @@ def _verify_folder(path: Path) -> VerifyReport:
     present = {plain_name(name) for name in names} & ALL_NAMES
     if not present and "amdgpu" in names and (path / "amdgpu").is_dir():
         return _verify_folder(path / "amdgpu")
+    if not present and (found := _nvidia_files(path)):
+        rows = _nvidia_rows(path, found)
+        return VerifyReport(str(path), tuple(rows), len(names) if path.name == "gsp" else 0)
     others = sum(plain_name(name) not in ALL_NAMES for name in names)
     if not present:
         return VerifyReport(str(path), (), others, (_nothing(path, len(names)),))
     return VerifyReport(str(path), tuple(_rows(path, present)), others)
+
+
+def _nvidia_files(path: Path) -> list[Path]:
+    """GSP firmware in a folder `nvidia`, in that of a chip, or in its folder `gsp`; at most MOST_FILES."""
+    patterns = ("*/gsp/*.bin*", "gsp/*.bin*", "*.bin*")
+    found = next((hit for pattern in patterns if (hit := sorted(path.glob(pattern)))), [])
+    return [file for file in found if nvidia.kind_of(file.name) != UNKNOWN][:MOST_FILES]
+
+
+def _nvidia_rows(path: Path, files: list[Path]) -> Iterator[VerifyRow]:
+    """Chips share files by links: each is read once."""
+    known: dict[Path, VerifyRow] = {}
+    for file in files:
+        name, target = str(file.relative_to(path)), file.resolve()
+        if target not in known:
+            known[target] = _nvidia_row(file)
+        row = known[target]
+        yield replace(row, file=name)
+
+
+def _nvidia_row(file: Path) -> VerifyRow:
+    kind = nvidia.kind_of(file.name)
+    try:
+        return check(store.read(file), file.name)
+    except InvalidData as error:
+        return _unpack_failed(file.name, error)
+    except Unavailable as error:
+        if file.is_symlink():
+            return VerifyRow(file.name, kind, "-", Status.MISSING, "a link that leads nowhere")
+        return VerifyRow(file.name, kind, "-", Status.UNKNOWN, f"not read: {error.seen}")
+    except GpumendError as error:
+        return VerifyRow(file.name, kind, "-", Status.UNKNOWN, f"not read: {error.seen}; {error.expected} expected")
 
 
 def _nothing(path: Path, count: int) -> Finding:
@@ -205,6 +243,8 @@ def check(data: bytes, name: str) -> VerifyRow:
     digest = hashlib.sha256(data).hexdigest()
     pin = PINS.get(file.name)
     pinned = None if pin is None else digest.startswith(pin.sha256_16)
+    if nvidia.kind_of(file.name) != UNKNOWN:
+        pinned = digest[:16] in NVIDIA_PINS
     notes = [_verdict(file), _pin_note(file, pinned)]
     findings = file.findings
     changed = changed_copy(file, digest)
@@ -269,7 +309,7 @@ def _pin_note(file: FirmwareFile, pinned: bool | None) -> str:
 def version_text(file: FirmwareFile) -> str:
     """The version as text: `0x00360260 (aux 0x0036024e)`, `0x000000c2`, `XGMI 0x20000014, RAS 0x1b36021b`."""
     if file.header is None:
-        return "-"
+        return file.told_version or "-"
     if file.version is None:
         return ", ".join(f"{entry.name} {_hex(entry.version)}" for entry in file.entries) or "-"
     aux = file.find("SOS", "aux")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import lzma
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,9 +129,18 @@ def test_main_tells_folder_and_version(
     tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     get_firmware.fetch(tmp_path, download=mirror)
-    monkeypatch.setattr(get_firmware, "TARGET", tmp_path)
+    monkeypatch.setattr(get_firmware, "AMD", replace(get_firmware.AMD, target=tmp_path))
     assert get_firmware.main([]) == 0
     assert capsys.readouterr().out == f"{tmp_path}/amdgpu: firmware-amd-graphics 20260916-1~bpo13+1\n"
+
+
+def test_nvidia_source_takes_the_gsp_firmware_of_some_chips_and_the_licence() -> None:
+    wants = get_firmware.NVIDIA.wants
+    assert wants("usr/lib/firmware/nvidia/gh100/gsp/fmc-570.144.bin")
+    assert wants("usr/share/doc/firmware-nvidia-graphics/copyright")
+    assert not wants("usr/lib/firmware/nvidia/tu102/gsp/booter_load-570.144.bin")
+    assert not wants("usr/lib/firmware/nvidia/gh100/other.bin")
+    assert not wants("usr/lib/firmware/amdgpu/sdma_4_4_2.bin")
 
 
 def test_main_without_a_mirror_is_69_and_says_why(
