@@ -18,7 +18,9 @@ from tests.lab.guest.uapi import WRITE, Node, Struct, open_device
 PAGE = 4096
 EVENT_PAGE_SIZE = 4096 * 8  # KFD_SIGNAL_EVENT_LIMIT slots of 8 bytes
 DOORBELL_PAGE = 8192  # kfd_doorbell.c: 1024 doorbells of 8 bytes for each process
-FIRST_VA = 0x2_0000_0000
+# Above 1 TiB, as the addresses of a process are: the driver takes a hanging queue whose ring lies below for one of its own
+# (amdgpu_amdkfd_gfx_v9.c, kgd_gfx_v9_hqd_get_pq_addr: "only concerned with user queues") and resets the whole GPU.
+FIRST_VA = 0x7000_0000_0000
 VA_STEP = 0x20_0000
 VRAM, GTT = 1 << 0, 1 << 1  # KFD_IOC_ALLOC_MEM_FLAGS_*
 USUAL = 1 << 31 | 1 << 30 | 1 << 29  # writable, executable, public
