@@ -112,6 +112,27 @@ def test_hanging_job_ends_in_a_reset_of_its_ring_and_later_jobs_run(driven: Driv
     assert "GPU reset begin" not in said  # nothing more was needed
 
 
+@pytest.mark.parametrize(
+    ("what", "hub", "client", "helps"),
+    [
+        ("compute", "gfxhub0", r"CPC \(0x5\)", r"Ring comp_0\.1\.\d\.\d reset succeeded"),
+        ("sdma", "mmhub0", r"unknown \(0x10[0-3]\)", r"Ring sdma\d\.\d reset succeeded"),  # no names for this hub
+        ("wave", "gfxhub0", r"TCP \(0x8\)", r"Queues reset on process python3"),
+    ],
+)
+def test_k_page_fault_is_decoded_and_others_go_on(driven: Driven, what: str, hub: str, client: str, helps: str) -> None:
+    lines, said = driven.program("fault_jobs", what)
+    assert [line["node"] for line in lines] == list(range(GPUS))
+    for bdf, line in zip(BDFS, lines, strict=True):
+        assert (line["told"], line["later"]) == (True, True), line
+        assert re.search(rf"{bdf}: \[{hub}\] no-retry page fault \(src_id:0 ring:\d+ vmid:\d+ pasid:\d+\)", said), said
+        assert re.search(rf"{bdf}:  Process python3 pid \d+", said), said
+        assert f"{bdf}:   in page starting at address {line['address']:#018x} from IH client" in said, said
+        assert re.search(rf"{bdf}: \t Faulty UTCL2 client ID: {client}", said), said
+        assert re.search(rf"{bdf}: {helps}", said), said
+    assert "GPU reset begin" not in said
+
+
 @pytest.mark.parametrize("kind", ["compute", "sdma"])
 def test_hanging_user_queue_is_reset_alone_and_others_work(driven: Driven, kind: str) -> None:
     lines, said = driven.program("kfd_hang", kind)
