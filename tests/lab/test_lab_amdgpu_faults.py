@@ -1,7 +1,7 @@
-"""Faults of the catalogue as the stock amdgpu logs them: one guest, whose model is power-cycled from one fault into the next
-for those that the driver's start meets, and struck by others while the driver runs it.
+"""Faults of the catalogue as the stock amdgpu logs them: one guest, whose model is power-cycled from one fault into the next.
 
-What needs minutes of the driver's own waiting (bootloader-silent) is in test_lab_long.py."""
+What strikes a GPU that the driver runs is in test_lab_amdgpu.py (a MEC that hangs, a fatal error) and in
+test_lab_amdgpu_jobs.py (page faults)."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ SEEN = [
     (FIRST, r"get invalid ip discovery binary signature", -22),
     ("discovery-zeros", r"get invalid ip discovery binary signature", -22),
     ("discovery-bitflip", r"invalid ip discovery binary checksum", -22),
+    # the boot firmware stopped before it wrote the table; with one that is left from before, the driver waits and waits
+    (
+        "bootloader-silent,discovery-zeros",
+        r"socket: 0, aid: 0, fw_status: 0x31, firmware load failed at boot time",
+        -22,
+    ),
     ("smu-silent", r"SMC engine is not correctly up!", -5),
 ]
 
