@@ -113,17 +113,21 @@ def test_hanging_job_ends_in_a_reset_of_its_ring_and_later_jobs_run(driven: Driv
 
 
 @pytest.mark.parametrize(
-    ("what", "hub", "client", "helps"),
+    ("what", "gpus", "hub", "client", "helps"),
     [
-        ("compute", "gfxhub0", r"CPC \(0x5\)", r"Ring comp_0\.1\.\d\.\d reset succeeded"),
-        ("sdma", "mmhub0", r"unknown \(0x10[0-3]\)", r"Ring sdma\d\.\d reset succeeded"),  # no names for this hub
-        ("wave", "gfxhub0", r"TCP \(0x8\)", r"Queues reset on process python3"),
+        ("compute", [0], "gfxhub0", r"CPC \(0x5\)", r"Ring comp_0\.1\.\d\.\d reset succeeded"),
+        ("sdma", [1], "mmhub0", r"unknown \(0x10[0-3]\)", r"Ring sdma\d\.\d reset succeeded"),  # no names for this hub
+        ("wave", [0, 1], "gfxhub0", r"TCP \(0x8\)", r"Queues reset on process python3"),
     ],
 )
-def test_k_page_fault_is_decoded_and_others_go_on(driven: Driven, what: str, hub: str, client: str, helps: str) -> None:
-    lines, said = driven.program("fault_jobs", what)
-    assert [line["node"] for line in lines] == list(range(GPUS))
-    for bdf, line in zip(BDFS, lines, strict=True):
+def test_k_page_fault_is_decoded_and_others_go_on(
+    driven: Driven, what: str, gpus: list[int], hub: str, client: str, helps: str
+) -> None:
+    """Not on every GPU where the driver dumps its state."""
+    lines, said = driven.program("fault_jobs", what, *map(str, gpus))
+    assert [line["node"] for line in lines] == gpus
+    for line in lines:
+        bdf = BDFS[line["node"]]
         assert (line["told"], line["later"]) == (True, True), line
         assert re.search(rf"{bdf}: \[{hub}\] no-retry page fault \(src_id:0 ring:\d+ vmid:\d+ pasid:\d+\)", said), said
         assert re.search(rf"{bdf}:  Process python3 pid \d+", said), said

@@ -1,6 +1,6 @@
-"""Work that uses an address which nobody mapped, on every GPU; other work has to run before, and afterwards.
+"""Work that uses an address which nobody mapped, on every GPU or on one; other work has to run before, and afterwards.
 
-    python3 -m tests.lab.guest.fault_jobs compute|sdma|wave
+    python3 -m tests.lab.guest.fault_jobs compute|sdma|wave [GPU]
 
 `compute` writes there by PM4, `sdma` copies from there, both in a job of a render node; `wave` is a kernel of the model's
 own kind in a user queue, that reads there. One JSON line a GPU: {"node", "render", "what", "address", "told", "later"};
@@ -23,6 +23,7 @@ from tests.lab.guest.uapi import Node, nodes, tell
 
 NOWHERE = 0x2B_CDEF_7000  # between what drm.py and kfd.py map
 EVENT_LIMIT_S = 20.0
+JOB_LIMIT_S = 180.0  # the dump of the driver on a busy machine
 ENGINES = {"compute": COMPUTE, "sdma": DMA}
 
 
@@ -39,7 +40,7 @@ def job(node: Node, name: str) -> None:
     sent = device.submit(ENGINES[name], bad, faulting(name, target.va))
     error = 0
     try:
-        device.wait(sent, LIMIT_S)
+        device.wait(sent, JOB_LIMIT_S)
     except OSError as failed:
         error = failed.errno or 0
     later = runs(device, ENGINES[name], 0, device.new_context(), good, target, 0xF00D)
@@ -48,7 +49,21 @@ def job(node: Node, name: str) -> None:
 
 
 def wave(gpus: list[Node], node: Node) -> None:
-    """In a user queue."""
+    """In a user queue. Each GPU's is in a process of its own: the driver lets go of one that has closed its files later."""
+    address = int(child("touch", node, "-1"))
+    later = child("works", node, "no") == "yes"
+    tell(node=node.index, render=node.render, what="wave", address=address, told=address == NOWHERE, later=later)
+
+
+def child(what: str, node: Node, otherwise: str) -> str:
+    """What this program says in another process."""
+    command = [sys.executable, "-m", __spec__.name, what, str(node.index)]
+    done = subprocess.run(command, check=False, timeout=LIMIT_S, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip() or otherwise
+
+
+def touch(gpus: list[Node], node: Node) -> int:
+    """The address of which this process is told when a wave of its queue reads from nowhere; -1: it is not told."""
     process = Process(gpus)
     event = process.memory_event()
     work = Work(process, node, "wave", process.aql_queue(node, RING), process.memory(node, PAGE, GTT))
@@ -60,9 +75,7 @@ def wave(gpus: list[Node], node: Node) -> None:
     work.queue.ring_bell(packets=True)
     address = process.fault_address(event, EVENT_LIMIT_S)
     process.close()
-    command = [sys.executable, "-m", __spec__.name, "works", str(node.index)]
-    later = subprocess.run(command, check=False, timeout=LIMIT_S).returncode == 0
-    tell(node=node.index, render=node.render, what="wave", address=address, told=address == NOWHERE, later=later)
+    return -1 if address is None else address
 
 
 def works(gpus: list[Node], node: Node) -> bool:
@@ -75,18 +88,20 @@ def works(gpus: list[Node], node: Node) -> bool:
     return good
 
 
-def main() -> int:
+def main() -> None:
     name, *more = sys.argv[1:]
     gpus = nodes()
-    if name == "works":
-        return 0 if works(gpus, gpus[int(more[0])]) else 1
-    for node in gpus:
-        if name == "wave":
+    chosen = [gpus[int(place)] for place in more] or gpus
+    for node in chosen:
+        if name == "touch":
+            print(touch(gpus, node))
+        elif name == "works":
+            print("yes" if works(gpus, node) else "no")
+        elif name == "wave":
             wave(gpus, node)
         else:
             job(node, name)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
