@@ -86,7 +86,7 @@ def serve(
 
     Speaks tinygrad's remote PCI protocol (REMOTE=HOST:PORT) as well as gpumend's --on remote:HOST:PORT; with
     --vfio-user the GPUs are PCI devices of a virtual machine; SIGUSR1 writes their last accesses to DIR/gpuN.trace, SIGHUP
-    power-cycles them into what DIR/model says ('mi350x*8?fault=...')."""
+    power-cycles them into what DIR/model says ('mi350x*8?fault=...'), or, with + before it, lets its faults strike them."""
     settings = settings_of(context)
     settings.command = "model serve"
     if folder is not None and (remote is not None or allow_remote):

@@ -469,7 +469,7 @@ _FAULTS = (
     Fault(
         "ras-fatal",
         "the hardware reported a fatal error",
-        "BIF_DOORBELL_INT_CNTL bit 2, ATHUB error event (nbio_v7_9.c)",
+        "BIF_DOORBELL_INT_CNTL bit 2, ATHUB error event (nbio_v7_9.c); the cause in an error bank of the SMU (aca_v1_0.c)",
         "RAS interrupt flag up",
         frozenset((Reset.MODE1, Reset.BUS_RESET, Reset.POWER_CYCLE)),
         _ras_fatal,

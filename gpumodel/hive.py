@@ -52,6 +52,10 @@ class Hive:
         """All GPUs into their first state, then the faults: one that reaches a neighbour finds it switched on."""
         for gpu in self.gpus:
             gpu.power_on()
+        self.strike(faults)
+
+    def strike(self, faults: Iterable[Placed]) -> None:
+        """Faults while the GPUs are on, whatever runs on them; they come on top of those that are there."""
         for placed in faults:
             placed.fault.apply(self.gpus[placed.gpu])
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 WORD = 0xFFFFFFFF
 PACKETS_A_RUN = 20000  # then the queue rests, so that a chain without end cannot hold up the model
-REGISTER_BITS = 0x3FFFF
+REGISTER_BITS = 0x7FFFF  # dwords of BAR5; the hubs of AIDs 2 and 3 lie above 0x40000 (normalize_xcc_reg_offset)
 ONE_DWORD_NOP = 0x3FFF  # count field
 REST_S = 1e-6
 MOST_NESTED = 3  # guess: ring, IB, IB of an IB

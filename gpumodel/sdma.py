@@ -128,21 +128,24 @@ class Sdma:
 
     def doorbell(self, engine: int, index: int, value: int) -> bool:
         """A doorbell routed to an engine, by its dword in BAR2; False: none of its rings listens there."""
-        for ring in self.engines[engine].rings:
-            if ring.doorbell_is(index):
-                self._ring(engine, ring, value)
-                return True
-        return False
+        listening = [ring for ring in self.engines[engine].rings if ring.doorbell_is(index)]
+        for ring in listening:
+            self._ring(engine, ring, value)
+        return bool(listening)
 
     def _ring(self, engine: int, ring: Ring, value: int) -> None:
+        """A ring that is off takes its write pointer, too: gfx_resume commits it by doorbell before RB_ENABLE, also with
+        `restore`, where RB_WPTR was set to the read pointer and jobs lie between the two."""
+        ring.set64("RB_WPTR", value)
         if ring.enabled:
-            ring.set64("RB_WPTR", value)
             self.engines[engine].wake(DOORBELL_S)
-        elif value:  # a doorbell of 0 comes before the ring is on (item 44)
-            self._gpu.wrong("sdma", f"engine {engine}, {RINGS[ring.index]}: doorbell {value:#x} while the ring is off")
 
     def reset_engines(self, mask: int) -> None:
-        """By the SMU, message 0x4D: registers as after power-on, the firmware starts again by itself (item 63)."""
+        """By the SMU, message 0x4D: registers as after power-on, the firmware starts again by itself (item 63).
+
+        guess: the interrupts in SDMA_CNTL stay on: sdma_v4_4_2_restore_queue does not switch them on again, and without
+        the trap each job after a reset would end by the driver's fallback timer, and the one that is sent again not at
+        all (amdgpu_ring_set_fence_errors_and_reemit starts no timer)."""
         registers = self._gpu.registers
         if self._gpu.resets.fate(Reset.SDMA_ENGINE) is Fate.LIES:
             return
@@ -154,8 +157,9 @@ class Sdma:
             self.never_starts.discard(engine.index)
             self.busy.discard(engine.index)
             prefix = f"SDMA[{engine.index}]."
+            kept = {f"{prefix}SDMA_CNTL"}
             for name in registers.layout.names():
-                if name.startswith(prefix):
+                if name.startswith(prefix) and name not in kept:
                     entry = registers.layout.entries[registers.layout.address(name)]
                     registers.store(entry, entry.reset)
             self._started.discard(engine.index)

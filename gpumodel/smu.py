@@ -245,8 +245,8 @@ class Smu:
             "GetMaxGfxDpmFreq": lambda argument: self._gpu.chip.board.gfx_clocks[1],
             "PrepareForDriverUnload": lambda argument: self._unload(),
             "ReadThrottlerLimit": lambda argument: self._limit(argument, self._throttling()),
-            "QueryValidMcaCount": lambda argument: 0,
-            "McaBankDumpDW": lambda argument: self._no_bank(),
+            "QueryValidMcaCount": lambda argument: len(self._gpu.ras.banks),
+            "McaBankDumpDW": self._bank_dword,
             "GetCTFLimit": lambda argument: self._limit(argument, self._shutdown()),
             "ClearMcaOnRead": lambda argument: self._keep("clear-banks", argument),
             "QueryValidMcaCeCount": lambda argument: 0,
@@ -412,6 +412,11 @@ class Smu:
         return limits[kind]
 
     # Errors, engines, time.
+
+    def _bank_dword(self, argument: int) -> int:
+        """Bank in the upper half, byte offset in the lower (mp1_v13_0_dump_valid_bank)."""
+        value = self._gpu.ras.bank_dword(argument >> 16, argument & 0xFFFC)
+        return self._no_bank() if value is None else value
 
     def _no_bank(self) -> int:
         raise Rejected(FAILED, "there is no error bank")

@@ -496,7 +496,7 @@ class VfioUserServer:
         self._made_folder = False
         self._wake_read = self._wake_write = -1
         self._dump_asked = False
-        self._changes: list[ModelSpec] = []
+        self._changes: list[tuple[ModelSpec, bool]] = []  # and whether the GPUs stay on
         self._to_dump: set[_Device] = set()
         self._writer: threading.Thread | None = None
 
@@ -581,24 +581,29 @@ class VfioUserServer:
 
     def change(self, spec: str) -> None:
         """Power-cycle the GPUs into the state and with the faults of another address of the same part and number, soon.
+        With a + before it the GPUs stay on, and its faults strike them as they are.
 
         May be called from a signal handler. Raises UsageError."""
-        wanted, first = parse(spec), self.devices[0].gpu
+        wanted, first = parse(spec.removeprefix("+")), self.devices[0].gpu
         if (wanted.chip, wanted.count) != (first.chip, len(self.devices)):
             raise UsageError(
                 "changing the served GPUs",
                 expected=f"{first.chip.name}*{len(self.devices)} with as much memory",
                 seen=f"{wanted.chip.name}*{wanted.count}",
             )
-        self._changes.append(wanted)
+        self._changes.append((wanted, spec.startswith("+")))
         self._wake()
 
     def _change(self) -> None:
         while self._changes:
-            wanted = self._changes.pop(0)
+            wanted, stay_on = self._changes.pop(0)
             for device in self.devices:
-                device.ring.mark(f"power cycle: {wanted.address}")
-            self.devices[0].gpu.hive.change(wanted.state == "used", wanted.faults)
+                device.ring.mark(f"{'fault' if stay_on else 'power cycle'}: {wanted.address}")
+            hive = self.devices[0].gpu.hive
+            if stay_on:
+                hive.strike(wanted.faults)
+            else:
+                hive.change(wanted.state == "used", wanted.faults)
             self._say(f"now {wanted.address}")
 
     def note_defect(self, where: str, error: Exception) -> None:

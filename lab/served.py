@@ -46,7 +46,8 @@ class Served:
         time.sleep(DUMP_S)
 
     def change(self, spec: str) -> None:
-        """Power-cycle the models into another state or with other faults; the guest keeps its config space.
+        """Power-cycle the models into another state or with other faults; the guest keeps its config space. With a + before
+        it they stay on, and the faults strike what runs.
 
         Raises GpumendError when the server does not say that it has done so."""
         (self.log.parent / "model").write_text(spec)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 from lab.guest import Guest
@@ -29,6 +30,15 @@ class Log:
         """What was said since the last call; the kernel's ring is emptied."""
         self.said = self.guest.shell("dmesg -c").text
         return self.said
+
+    def wait_for(self, pattern: str, limit_s: float = RESET_LIMIT_S) -> str:
+        """What was said until a line came that fits, or until the limit."""
+        said, end = self.take(), time.monotonic() + limit_s
+        while not re.search(pattern, said) and time.monotonic() < end:
+            time.sleep(1)
+            said += self.take()
+        self.said = said
+        return said
 
     def has(self, pattern: str) -> bool:
         return re.search(pattern, self.said) is not None

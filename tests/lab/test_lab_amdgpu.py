@@ -21,6 +21,7 @@ from tests.lab.conftest import FIRST_GPU, LOGS
 from tests.lab.stock import TROUBLE, Log
 
 PARTS = {"mi350x": (90500, 256), "mi300x": (90402, 304)}  # KFD's number for gfx950, gfx942; CUs
+ADDRESS = "{part}?vram=16"
 MEMORY_MIB = 4096
 BLOCKS = ("common", "gmc", "ih", "psp", "smu", "gfx", "sdma", "ras", "vcn", "jpeg")
 PARTITIONS = {"CPX": 8, "DPX": 2, "SPX": 1}
@@ -36,6 +37,11 @@ class Driven:
         self.loaded = stock.modprobe(booted, "amdgpu")
         self.boot = self.log.take()
 
+    def strike(self, fault: str) -> None:
+        """While the driver runs."""
+        assert self.guest.models
+        self.guest.models.change(f"+{ADDRESS.format(part=self.part)}&fault={fault}")
+
     def gpumend(self, *words: str) -> tuple[int, dict[str, Any]]:
         done = self.guest.run(["gpumend", *words, "--json"], limit_s=400)
         assert done.stdout, done.stderr.decode(errors="replace")
@@ -46,7 +52,7 @@ class Driven:
 def driven(request: pytest.FixtureRequest, lab_parts: Parts) -> Iterator[Driven]:
     part = str(request.param)
     machine = Machine(memory_mib=MEMORY_MIB, append=stock.APPEND)
-    with guest.boot(lab_parts, gpus=f"{part}?vram=16", machine=machine, keep=LOGS / f"amdgpu-{part}") as booted:
+    with guest.boot(lab_parts, gpus=ADDRESS.format(part=part), machine=machine, keep=LOGS / f"amdgpu-{part}") as booted:
         yield Driven(booted, part)
 
 
@@ -98,6 +104,31 @@ def test_f_mode1_brings_the_gpu_back(driven: Driven) -> None:
     for line in ("GPU smu mode1 reset", "VRAM is lost due to GPU reset!", "GPU reset(1) succeeded!"):
         assert line in said, said[-3000:]
     assert re.findall(TROUBLE, said) == []
+    assert "ib ring tests passed" in stock.ib_tests(driven.guest, FIRST_GPU)
+
+
+def test_k_mec_that_hangs_fails_the_indirect_buffers_of_its_xcc_until_mode1(driven: Driven) -> None:
+    driven.log.take()
+    driven.strike("mec-hang:3")
+    assert "ib ring tests failed" in stock.ib_tests(driven.guest, FIRST_GPU)
+    failed = re.findall(r"IB test failed on (\w+)\.[\d.]+ \(-110\)", driven.log.take())
+    assert failed == ["comp_3"] * 8
+    stock.recover(driven.guest, FIRST_GPU)
+    assert re.search(r"GPU reset\(\d+\) succeeded!", driven.log.take())
+    assert "ib ring tests passed" in stock.ib_tests(driven.guest, FIRST_GPU)
+
+
+def test_k_fatal_error_is_told_with_its_bank_and_ends_in_mode1(driven: Driven) -> None:
+    driven.log.take()
+    driven.strike("ras-fatal")
+    said = driven.log.wait_for(r"GPU reset\(\d+\) succeeded!")
+    for line in (
+        r"Uncorrectable hardware error\(ERREVENT_ATHUB_INTERRUPT\) detected!",
+        r"\[Hardware Error\]: ACA\[01/01\]\.STATUS=0xbe20200000000000",
+        r"socket: 0, die: 1, 1 new uncorrectable hardware errors detected in umc block",
+        r"GPU smu mode1 reset",
+    ):
+        assert len(re.findall(line, said)) == 1, said[-5000:]
     assert "ib ring tests passed" in stock.ib_tests(driven.guest, FIRST_GPU)
 
 

@@ -1,6 +1,7 @@
 """Faults of the catalogue as the stock amdgpu logs them: one guest, whose model is power-cycled from one fault into the next.
 
-What needs minutes of the driver's own waiting (bootloader-silent: 300 s) is not here."""
+What strikes a GPU that the driver runs is in test_lab_amdgpu.py (a MEC that hangs, a fatal error) and in
+test_lab_amdgpu_jobs.py (page faults)."""
 
 from __future__ import annotations
 
@@ -24,6 +25,12 @@ SEEN = [
     (FIRST, r"get invalid ip discovery binary signature", -22),
     ("discovery-zeros", r"get invalid ip discovery binary signature", -22),
     ("discovery-bitflip", r"invalid ip discovery binary checksum", -22),
+    # the boot firmware stopped before it wrote the table; with one that is left from before, the driver waits and waits
+    (
+        "bootloader-silent,discovery-zeros",
+        r"socket: 0, aid: 0, fw_status: 0x31, firmware load failed at boot time",
+        -22,
+    ),
     ("smu-silent", r"SMC engine is not correctly up!", -5),
 ]
 
@@ -50,3 +57,13 @@ def test_k_stock_driver_says_what_is_wrong(sick: Guest, fault: str, line: str, c
     said = log.take()
     assert re.search(line, said), said[-3000:]
     assert re.search(rf"{FIRST_GPU}: probe with driver amdgpu failed with error {code}", said), said[-3000:]
+
+
+def test_k_mec_that_hangs_fails_a_ring_test_of_the_start(lab_parts: Parts) -> None:
+    """In a guest of its own: after it the driver takes itself apart for many minutes, each flush by a KIQ a wait of its own."""
+    machine, spec = Machine(memory_mib=4096, append=stock.APPEND), ADDRESS.format(fault="mec-hang:3")
+    with guest.boot(lab_parts, gpus=spec, machine=machine, keep=LOGS / "amdgpu-mec-hang") as booted:
+        booted.shell("modprobe amdgpu > /dev/null 2>&1 &")
+        said = Log(booted).wait_for(rf"{FIRST_GPU}: amdgpu_device_ip_init failed", stock.LOAD_LIMIT_S)
+    assert re.search(r"\*ERROR\* ring comp_3\.1\.0\.0 test failed \(-110\)", said), said[-3000:]
+    assert re.search(rf"{FIRST_GPU}: hw_init of IP block <gfx_v9_4_3> failed -110", said), said[-3000:]

@@ -10,7 +10,8 @@ import pytest
 from gpumodel import open_models, pciconfig
 from gpumodel.chips import discovery_table
 from gpumodel.device import ModelTransport
-from gpumodel.faults import CATALOGUE, NEVER, STAGES, Reset, ShowsAt, tensor
+from gpumodel.faults import CATALOGUE, NEVER, STAGES, ActiveFault, Reset, ShowsAt, tensor
+from gpumodel.hive import Placed
 
 ONES = 0xFFFFFFFF
 MEMSIZE = 0xDE3 * 4
@@ -213,6 +214,34 @@ def test_page_fault_status_names_the_vmid_and_the_address(vmid: int) -> None:
 
 def test_ras_fatal_is_the_athub_flag() -> None:
     assert changed("ras-fatal") == {2: {"NBIO[0].BIF_BX0_BIF_DOORBELL_INT_CNTL": 1 << 2}}
+
+
+@pytest.mark.parametrize("at", [0, 3, 6])
+def test_ras_fatal_leaves_a_bank_that_names_controller_socket_and_die(at: int) -> None:
+    """aca_v1_0.c: aca_check_bank_hwip, aca_decode_bank_info, aca_check_umc_ue; read as mp1_v13_0_dump_valid_bank does."""
+    gpu = open_models(f"mi350x*8?fault=ras-fatal@{at}")[at].gpu
+    assert len(gpu.ras.banks) == 1
+    words = [gpu.ras.bank_dword(0, offset) for offset in range(0, 128, 4)]
+    registers = [(high or 0) << 32 | (low or 0) for low, high in zip(words[::2], words[1::2], strict=True)]
+    status, misc, ipid = registers[1], registers[3], registers[5]
+    assert (status >> 63, status >> 61 & 1, status >> 44 & 1) == (1, 1, 0)  # valid, uncorrected, not deferred
+    assert (ipid >> 32 & 0xFFF, ipid >> 48, misc >> 32 & 0xFFF) == (0x96, 0, 1)
+    high = ipid >> 44 & 0xF
+    assert (high >> 2, (ipid & 1) << 2 | high & 3) == (1, at)
+    assert gpu.ras.bank_dword(1, 0) is None
+    assert gpu.ras.bank_dword(0, 128) is None
+    gpu.clear_registers()
+    assert gpu.ras.banks == []
+
+
+def test_ras_fatal_interrupts_the_host_without_an_entry_in_the_ring() -> None:
+    gpu = open_models("mi350x")[0].gpu
+    told: list[int] = []
+    gpu.ih.on_interrupt = lambda: told.append(gpu.registers.get("NBIO[0].BIF_BX0_BIF_DOORBELL_INT_CNTL"))
+    gpu.hive.strike([Placed(0, ActiveFault(CATALOGUE["ras-fatal"]))])
+    assert told == [1 << 2]  # the flag is up by then
+    assert gpu.ih.dropped == 0
+    assert [active.fault.name for active in gpu.faults] == ["ras-fatal"]
 
 
 @pytest.mark.parametrize("nodes", [2, 4, 8])

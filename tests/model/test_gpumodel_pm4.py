@@ -55,6 +55,18 @@ def test_registers_in_packets_are_those_of_the_xcc(xcc: int) -> None:
     assert rig.reg(f"GC[{(xcc + 1) % 8}].SCRATCH_REG1") == 0
 
 
+@pytest.mark.parametrize("aid", range(4))
+def test_registers_of_a_memory_hub_in_packets_are_those_of_its_aid(aid: int) -> None:
+    """gfx_v9_4_3_normalize_xcc_reg_offset leaves them whole: the KIQ of XCC 0 flushes the hubs of all AIDs."""
+    rig = Rig()
+    name = "VM_CONTEXT5_PAGE_TABLE_BASE_ADDR_LO32"
+    address = rig.gpu.registers.layout.address(f"MMHUB[{aid}].{name}")
+    Queue(rig, xcc=3, doorbell=0xD0).open().submit(write_data(address, 0x5000 + aid, control=0))
+    assert [rig.reg(f"MMHUB[{other}].{name}") for other in range(4)] == [
+        0x5000 + aid if other == aid else 0 for other in range(4)
+    ]
+
+
 def test_set_config_register_starts_at_0x2000() -> None:
     rig = Rig()
     Queue(rig).open().submit(pm4(0x68, 0x22 + 0xE, 0x1234))  # GRBM_GFX_INDEX is no config register here: scratch space

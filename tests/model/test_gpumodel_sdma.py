@@ -384,15 +384,41 @@ def test_halt_and_go_on() -> None:
     assert rig.get(HERE) == 1
 
 
-def test_doorbell_while_the_ring_is_off_does_nothing() -> None:
+def test_doorbell_while_the_ring_is_off_is_where_it_ends_once_it_is_on() -> None:
+    """sdma_v4_4_2_gfx_resume with restore: RB_WPTR is the read pointer, the doorbell tells of the jobs behind it."""
     rig, ring = opened()
     ring.set("GFX_RB_CNTL", 11 << 1)
-    assert rig.gpu.sdma.doorbell(0, ring.doorbell, 0)
+    rig.put(ring.base + 64, *fence(HERE, 9))
+    ring.set("GFX_RB_RPTR", 64)
+    ring.set("GFX_RB_WPTR", 64)
+    assert rig.gpu.sdma.doorbell(0, ring.doorbell, 80)
+    rig.run()
+    assert rig.get(HERE) == 0
+    ring.set("GFX_RB_CNTL", 11 << 1 | 1)
+    rig.run()
+    assert rig.get(HERE) == 9
     assert rig.gpu.wrongs == []
-    assert rig.gpu.sdma.doorbell(0, ring.doorbell, 16)
-    assert "doorbell 0x10 while the ring is off" in rig.gpu.wrongs[0]
     ring.set("GFX_DOORBELL", 0)
     assert not rig.gpu.sdma.doorbell(0, ring.doorbell, 16)
+
+
+def test_doorbell_of_a_queue_that_moved_to_another_ring_reaches_it() -> None:
+    """A scheduler puts a queue onto a free ring; the one that it had before listens still."""
+    rig = Rig()
+    before = CopyRing(rig, 3, ring="RLC0", vmid=9).open()
+    before.set("RLC0_RB_CNTL", 11 << 1)
+    now = CopyRing(rig, 3, ring="RLC1", vmid=9).open()
+    now.submit(fence(HERE, 4))
+    assert rig.get(HERE) == 4
+
+
+def test_interrupts_of_an_engine_stay_on_over_its_reset() -> None:
+    """restore_queue changes other bits of SDMA_CNTL only."""
+    rig, ring = opened()
+    ring.set("CNTL", 0x1004_0003)
+    rig.gpu.sdma.reset_engines(1)
+    assert ring.reg("CNTL") == 0x1004_0003
+    assert ring.reg("GFX_RB_BASE") == 0
 
 
 def test_doorbell_offset_of_an_off_doorbell_is_nobodys() -> None:

@@ -1368,3 +1368,31 @@ def test_gpu_without_a_rom_has_an_empty_region(serve: Serve) -> None:
     assert struct.unpack_from("<IIIIQQ", answer)[4] == 0
     with refused(errno.EINVAL):
         client.ask(vu.REGION_READ, struct.pack("<QII", 0, 6, 4))
+
+
+# ---- what becomes of the GPUs while they are served
+
+
+def test_change_switches_the_gpus_off_and_on_with_other_faults(serve: Serve) -> None:
+    served = serve("mi350x*2")
+    served.gpus[1].vram.write(0x1000, b"kept")
+    served.server.change("mi350x*2?fault=mec-hang:3@1")
+    until(lambda: "now model:mi350x*2?fault=mec-hang:3@1" in served.said)
+    assert [sorted(gpu.gfx.hung) for gpu in served.gpus] == [[], [3]]
+    assert served.gpus[1].vram.read(0x1000, 4) == bytes(4)
+
+
+def test_change_with_a_plus_leaves_the_gpus_on(serve: Serve) -> None:
+    served = serve("mi350x*2?fault=mec-hang:2@1")
+    served.gpus[1].vram.write(0x1000, b"kept")
+    served.server.change("+mi350x*2?fault=mec-hang:3@1")
+    until(lambda: "now model:mi350x*2?fault=mec-hang:3@1" in served.said)
+    assert [sorted(gpu.gfx.hung) for gpu in served.gpus] == [[], [2, 3]]
+    assert served.gpus[1].vram.read(0x1000, 4) == b"kept"
+
+
+@pytest.mark.parametrize("spec", ["mi300x*2", "+mi350x", "+mi350x*2?fault=nothing"])
+def test_change_of_other_gpus_or_to_an_unknown_fault_is_refused(serve: Serve, spec: str) -> None:
+    served = serve("mi350x*2")
+    with pytest.raises(UsageError):
+        served.server.change(spec)

@@ -18,14 +18,17 @@ from tests.lab.guest.uapi import WRITE, Node, Struct, open_device
 PAGE = 4096
 EVENT_PAGE_SIZE = 4096 * 8  # KFD_SIGNAL_EVENT_LIMIT slots of 8 bytes
 DOORBELL_PAGE = 8192  # kfd_doorbell.c: 1024 doorbells of 8 bytes for each process
-FIRST_VA = 0x2_0000_0000
+# Above 1 TiB, as the addresses of a process are: the driver takes a hanging queue whose ring lies below for one of its own
+# (amdgpu_amdkfd_gfx_v9.c, kgd_gfx_v9_hqd_get_pq_addr: "only concerned with user queues") and resets the whole GPU.
+FIRST_VA = 0x7000_0000_0000
 VA_STEP = 0x20_0000
 VRAM, GTT = 1 << 0, 1 << 1  # KFD_IOC_ALLOC_MEM_FLAGS_*
 USUAL = 1 << 31 | 1 << 30 | 1 << 29  # writable, executable, public
 COHERENT = 1 << 26
 SDMA, AQL, SDMA_XGMI, SDMA_ENGINE = 1, 2, 3, 4  # KFD_IOC_QUEUE_TYPE_*
-EVENT_SIGNAL, EVENT_HW_EXCEPTION = 0, 3  # KFD_IOC_EVENT_*
+EVENT_SIGNAL, EVENT_HW_EXCEPTION, EVENT_MEMORY = 0, 3, 8  # KFD_IOC_EVENT_*
 WAIT_COMPLETE = 0
+FAULT_VA = 2  # kfd_hsa_memory_exception_data: quad-word of `va`
 FULL_PERCENTAGE, PRIORITY = 100, 7
 WAVES_PER_CU, WAVES_PER_ENGINE, DEBUG_BYTES_PER_WAVE = 40, 512, 32  # kfd_queue.c, get_num_waves
 EOP_BYTES = 4096  # kfd_queue.c, eop_buffer_size
@@ -226,16 +229,31 @@ class Process:
 
     def reset_event(self) -> Event:
         """An event that the driver sets when it has reset a queue of this process."""
-        made = CreateEvent(event_type=EVENT_HW_EXCEPTION, auto_reset=1)
+        return self._event(EVENT_HW_EXCEPTION)
+
+    def memory_event(self) -> Event:
+        """An event that the driver sets when a GPU used an address of this process that it may not."""
+        return self._event(EVENT_MEMORY)
+
+    def _event(self, kind: int) -> Event:
+        made = CreateEvent(event_type=kind, auto_reset=1)
         made.call(self.descriptor)
         return Event(int(made.event_id), 0)
 
     def wait(self, event: Event, limit_s: float) -> bool:
         """True: the event came, which takes an interrupt."""
+        return self._wait(event, limit_s) is not None
+
+    def fault_address(self, event: Event, limit_s: float) -> int | None:
+        """Of a memory event, in whole pages; None: it did not come."""
+        data = self._wait(event, limit_s)
+        return None if data is None else int(data.data[FAULT_VA])
+
+    def _wait(self, event: Event, limit_s: float) -> EventData | None:
         data = EventData(event_id=event.number)
         asked = WaitEvents(events_ptr=ctypes.addressof(data), num_events=1, wait_for_all=1, timeout=int(limit_s * 1000))
         asked.call(self.descriptor)
-        return int(asked.wait_result) == WAIT_COMPLETE
+        return data if int(asked.wait_result) == WAIT_COMPLETE else None
 
     def sdma_queue(self, node: Node, ring_size: int, *, kind: int = SDMA, engine: int = 0) -> Queue:
         return self._queue(node, ring_size, CreateQueue(queue_type=kind, sdma_engine_id=engine))

@@ -95,6 +95,10 @@ def copy(work: Work, source: Memory, target: Memory, what: str) -> None:
 
 
 def pm4(work: Work, mark: int) -> None:
+    work.tell("pm4", pm4_works(work, mark))
+
+
+def pm4_works(work: Work, mark: int) -> bool:
     """Two packets: PM4 that writes, then a barrier that waits for it, then signals with an event."""
     event = work.process.event()
     body = packets.pm4_pad(packets.pm4_write(work.page.va + DATA, mark, ~mark))
@@ -107,7 +111,9 @@ def pm4(work: Work, mark: int) -> None:
     data = work.page.memory[DATA : DATA + 8] == packets.words(mark, ~mark)
     values, times = [first.value, second.value], second.times
     good = came and data and values == [0, 0] and 0 < times[0] <= times[1]
-    work.tell("pm4", good, event=came, data=data, signals=values, times=times)
+    if not good:
+        work.tell("pm4 in detail", good, event=came, data=data, signals=values, times=times)
+    return good
 
 
 def dispatch(work: Work, mark: int) -> None:
