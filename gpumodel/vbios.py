@@ -4,7 +4,8 @@ Kernels before 6.14 insist on one (research/amdgpu-on-model.md, "Kernel 6.12"). 
 and its PCIR structure: drivers/pci/rom.c pci_get_rom_size; ATOM header, master tables, firmware info v3.4:
 drivers/gpu/drm/amd/include/atomfirmware.h (atom_rom_header_v2_2, atom_master_data_table_v2_1, atom_firmware_info_v3_4);
 strings and their places: amdgpu/atom.c atom_get_vbios_name, _pn, _date, _version. Its one command, asic_init, which the
-kernel runs after a reset by mode1, ends at once: the board posts itself (BIOS_SCRATCH_7, see nbio.py). # guess: part number and version; those of a board are not public."""
+kernel runs after a reset by mode1, ends at once: the board posts itself (BIOS_SCRATCH_7, see nbio.py).
+# guess: part number and version; those of a board are not public."""
 
 from __future__ import annotations
 
