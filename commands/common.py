@@ -124,6 +124,20 @@ def common_options(function: F) -> F:
     return function
 
 
+def probe_limit(flag: str) -> Callable[[F], F]:
+    """The option for how long a probe may take, as `limit_s`."""
+    return click.option(
+        flag,
+        "limit_s",
+        type=click.FloatRange(0.5, 600),
+        default=2.0,
+        show_default=True,
+        envvar="GPUMEND_PROBE_TIMEOUT",
+        metavar="SECONDS",
+        help="For a probe of all GPUs together; slow machines need more (or GPUMEND_PROBE_TIMEOUT).",
+    )
+
+
 def settings_of(context: click.Context) -> Settings:
     settings = context.find_object(Settings)
     assert settings is not None, "the root group always has settings"

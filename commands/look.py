@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from base.errors import Exit
-from commands.common import code_of_health, common_options, emit, gpu_head, settings_of, worst
+from commands.common import code_of_health, common_options, emit, gpu_head, probe_limit, settings_of, worst
 from gpumend import Gpu, bus_states
 from render.text import Printer, Table
 
@@ -73,16 +73,7 @@ def _row(gpu: Gpu, bus: str, uuid: str | None) -> dict[str, Any]:
 
 @click.command("probe", short_help="Ask every GPU what is wrong with it.")
 @click.option("--notes", is_flag=True, help="Show notes too, not only what needs attention.")
-@click.option(
-    "--timeout",
-    "limit_s",
-    type=click.FloatRange(0.5, 600),
-    default=2.0,
-    show_default=True,
-    envvar="GPUMEND_PROBE_TIMEOUT",
-    metavar="SECONDS",
-    help="For all GPUs together; slow machines need more (or GPUMEND_PROBE_TIMEOUT).",
-)
+@probe_limit("--timeout")
 @common_options
 @click.pass_context
 def probe_command(context: click.Context, notes: bool, limit_s: float) -> int:

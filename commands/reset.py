@@ -13,7 +13,7 @@ import click
 from base.errors import Exit, GpumendError, Refused, UsageError
 from base.findings import Action
 from base.resets import numbers
-from commands.common import Settings, common_options, emit, ends_in_order, settings_of
+from commands.common import Settings, common_options, emit, ends_in_order, probe_limit, settings_of
 from render.reports import error_body, error_lines
 from render.text import Printer, clean
 
@@ -32,12 +32,15 @@ _WHOLE_DAY_S = 86400.0
 @click.option("--unbind", is_flag=True, help="Take the GPUs from their kernel driver first; bounded.")
 @click.option("--kill-holders", is_flag=True, help="End the processes that hold the GPUs first.")
 @click.option("--force", metavar="METHOD", multiple=True, help="Overrule the safety table for this method; repeatable.")
-@click.option("--selftest", "selftest", is_flag=True, help="Test what was recovered; its VRAM is overwritten.")
+@click.option(
+    "--selftest", "selftest", is_flag=True, help="Test what seems well, go on if it is not; VRAM is overwritten."
+)
 @click.option("--attempts", type=click.IntRange(1, 20), default=5, show_default=True, help="Methods that auto may try.")
 @click.option(
     "--budget", "budget_s", type=click.FloatRange(1, _WHOLE_DAY_S), default=900.0, show_default=True, metavar="SECONDS",
     help="No new step is begun when its time would go beyond this.",
 )  # fmt: skip
+@probe_limit("--probe-timeout")
 @click.option("--evidence", type=click.Path(path_type=Path), metavar="DIR", help="Where the bundle goes; a new folder.")
 @click.option(
     "--loop", "rounds", type=click.IntRange(1, 1_000_000), metavar="N", help="Reset again and again, with statistics."
@@ -59,6 +62,7 @@ def reset_command(
     selftest: bool,
     attempts: int,
     budget_s: float,
+    limit_s: float,
     evidence: Path | None,
     rounds: int | None,
     until_failure: bool,
@@ -88,6 +92,7 @@ def reset_command(
     options = ResetOptions(
         method=chosen, force=force, attempts=attempts, budget_s=budget_s, deep=rounds is not None, unbind=unbind,
         kill_holders=kill_holders, selftest=selftest, evidence=evidence, firmware=settings.firmware,
+        probe_s=limit_s,
     )  # fmt: skip
     if hive and len(wanted) < len(everyone):
         wanted = _whole_hives(everyone, wanted, options)

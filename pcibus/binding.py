@@ -17,7 +17,7 @@ from base.child import ChildTimeout, run_in_child
 from base.clock import Clock, RealClock
 from base.errors import GpumendError, NotPermitted, Refused, Unavailable, UsageError, WaitTimeout
 from base.poll import poll
-from pcibus.holders import Holder, Holders, find_holders
+from pcibus.holders import PATIENCE_S, Holder, Holders, find_holders
 from pcibus.lock import DeviceLock, name_holder
 from pcibus.sysfs import BDF, SYS
 from pcibus.transport import LockHolder
@@ -221,11 +221,11 @@ def carry_out(
     if dry_run:  # a dry run that passes says that it would be done: so it asks what would stand in the way
         _check_lock(plan, DeviceLock(plan.bdf, folder=lock_dir, proc=proc).holder())
         if not despite_holders:
-            _check_unheld(plan, find_holders(plan.bdf, root=root, proc=proc, clock=clock))
+            _check_unheld(plan, find_holders(plan.bdf, root=root, proc=proc, clock=clock, limit_s=PATIENCE_S))
         return Bound(plan, plan.before, (), dry_run)
     with DeviceLock(plan.bdf, folder=lock_dir, proc=proc).exclusive():
         if not despite_holders:
-            _check_unheld(plan, find_holders(plan.bdf, root=root, proc=proc, clock=clock))
+            _check_unheld(plan, find_holders(plan.bdf, root=root, proc=proc, clock=clock, limit_s=PATIENCE_S))
         deadline = clock.now() + limit_s
         for index, write in enumerate(plan.writes):
             try:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from base.child import own_pids, run_in_child
 from base.clock import Clock, RealClock
@@ -59,6 +60,10 @@ class Holders:
     def real(self) -> tuple[Holder, ...]:
         """Those that hold this very device, not only /dev/kfd."""
         return tuple(holder for holder in self.holders if not holder.only_kfd)
+
+
+# For whoever is about to act: one who gives up too early has to refuse. A look has less patience (probe/host.py).
+PATIENCE_S: Final = 10.0
 
 
 def find_holders(

@@ -13,7 +13,7 @@ from pathlib import Path
 from base.errors import GpumendError
 from pcibus.binding import driver_of
 from pcibus.config import decode
-from pcibus.holders import Holder, Holders, find_holders
+from pcibus.holders import PATIENCE_S, Holder, Holders, find_holders
 from pcibus.sysfs import SysfsTransport
 from resets.grouping import Group
 from resets.ladder import Rung
@@ -107,7 +107,7 @@ def held_by(subjects: Sequence[Subject], places: Places = Places()) -> list[Held
         if not on_host(subject):
             found.append(Held(subject, subject.transport.info().driver or "", None, lock))
             continue
-        holders = find_holders(subject.bdf, root=places.sys, proc=places.proc)
+        holders = find_holders(subject.bdf, root=places.sys, proc=places.proc, limit_s=PATIENCE_S)
         found.append(Held(subject, driver_of(subject.bdf, places.sys), holders, lock))
     return found
 

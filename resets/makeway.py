@@ -16,7 +16,7 @@ from pathlib import Path
 
 from base.errors import GpumendError, Refused
 from pcibus.binding import unbind
-from pcibus.holders import Holder, find_holders
+from pcibus.holders import PATIENCE_S, Holder, find_holders
 from resets.around import Held, Places, held_by, holder_words, process_state
 from resets.methods import Doer, Method
 from resets.subject import Subject
@@ -24,7 +24,7 @@ from resets.subject import Subject
 KEEPERS = frozenset({"", "vfio-pci", "pci-stub", "uio_pci_generic"})
 TERM_S = 5.0  # for a process to end by itself
 KILL_S = 2.0
-UNBIND_S = 30.0
+UNBIND_S = 60.0
 # Ending one of these ends every container or job of the machine, not the one that holds the GPU.
 RUNTIMES = (
     "containerd", "dockerd", "docker-proxy", "crio", "cri-o", "conmon", "runc", "crun", "podman", "kubelet", "systemd",
@@ -128,7 +128,7 @@ class Way:
             raise _cannot(subject, holder, os.strerror(error.errno or 0), self.places) from error
         try:
             # From here on the handle is that process and no other; is it still the one that holds the GPU?
-            again = find_holders(subject.bdf, root=self.places.sys, proc=self.places.proc)
+            again = find_holders(subject.bdf, root=self.places.sys, proc=self.places.proc, limit_s=PATIENCE_S)
             if holder.pid not in {one.pid for one in again.holders}:
                 return
             self._signal(subject, holder, handle)
