@@ -579,6 +579,8 @@ class Device:
         step("engines off")
         self.gfx.halt()
         self.sdma.halt()  # the rings; the firmware must stay, it answers the SMU's request to freeze
+        # Whoever hands interrupts to us has to set them up again: the vector in config space is lost, and not ours to write.
+        self._disconnect_interrupts()
         saved = SavedConfig.take(self._transport)
         bus_master_off(self._transport)
         step("mode2")
@@ -588,6 +590,7 @@ class Device:
         saved.restore(self._transport)
         self.smu.await_mode2()
         self._enable_pci()
+        self._connect_interrupts()
         step("firmware")
         self.nbio.hw_init()
         self.ih.hw_init()

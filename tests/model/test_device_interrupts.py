@@ -35,6 +35,7 @@ class Interrupting:
         self.armed = True
         self.fails: GpumendError | None = None
         self.on = False
+        self.times_on = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -52,6 +53,7 @@ class Interrupting:
             raise self.fails
         self.inner.gpu.ih.on_interrupt = self._interrupt
         self.on = True
+        self.times_on += 1
 
     def disable_interrupts(self) -> None:
         self.inner.gpu.ih.on_interrupt = None
@@ -105,6 +107,19 @@ def test_device_waits_by_interrupts_where_there_are_any(reached: Interrupting, f
     device.close()
     assert not reached.on and not listens(device)
     assert not reached.inner.gpu.wrongs
+
+
+def test_device_sets_its_interrupts_up_again_after_mode2(reached: Interrupting, firmware_dir: Path) -> None:
+    """The vector in config space is lost with the rest of it."""
+    with opened(reached, firmware_dir) as device:
+        device.mode2()
+        assert (reached.times_on, reached.on, listens(device)) == (2, True, True)
+        signal, heard = device.gfx.signals.new(), reached.heard
+        queue = device.sdma.queues[0]
+        queue.fence(signal, 7)
+        queue.submit()
+        signal.wait(7)
+        assert reached.heard > heard
 
 
 def test_device_without_a_vector_polls_and_says_so(reached: Interrupting, firmware_dir: Path) -> None:
