@@ -351,6 +351,8 @@ def print_soak(
             printer.labelled("left", f"GPU {numbers(gpus)} {words}", "  ")
         if body["evidence"]:
             printer.labelled("evidence", body["evidence"], "  ")
+        if body["last_evidence"]:
+            printer.labelled("", f"{body['last_evidence']} (of the last round)", "  ")
     if body["interrupted"]:
         printer.line("interrupted; these are the statistics so far")
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from base.errors import Exit
@@ -43,12 +43,14 @@ class Round:
 @dataclass(frozen=True, slots=True)
 class SoakReport:
     """`asked`: how many rounds; `interrupted`: somebody ended it; `first_failure`: the first round in which some method failed,
-    and the bundle that was written then."""
+    and `evidence`, the bundle that was written then; `last_evidence`: of the last round, if it failed too. However many rounds
+    there are, these two are all that is kept, beside the one from before the first round."""
 
     asked: int
     rounds: tuple[Round, ...]
     interrupted: bool = False
     evidence: str = ""
+    last_evidence: str = ""
 
     @property
     def ok(self) -> int:
@@ -102,6 +104,7 @@ class SoakReport:
             "first_failure": None if first is None else first.number,
             "interrupted": self.interrupted,
             "evidence": self.evidence,
+            "last_evidence": self.last_evidence,
         }
 
 
@@ -126,7 +129,7 @@ def soak(
 
     With `until_failure` it ends at the first round after which the GPUs are not well, or that could not be verified; it always
     ends after a refusal, after a step that made something worse, and when somebody asks to stop. `capture` writes evidence of
-    the first failure."""
+    the first failure, and of the last round if that failed too: no other bundle is made."""
     done: list[Round] = []
     evidence = ""
     interrupted = False
@@ -143,7 +146,10 @@ def soak(
         on_round(SoakReport(rounds, tuple(done), interrupted, evidence))
         if _ends(one, until_failure):
             break
-    return SoakReport(rounds, tuple(done), interrupted, evidence)
+    report = SoakReport(rounds, tuple(done), interrupted, evidence)
+    if not done or done[-1].ok or done[-1] is report.first_failure:
+        return report
+    return replace(report, last_evidence=capture(done[-1]))
 
 
 def _ends(one: Round, until_failure: bool) -> bool:

@@ -52,15 +52,18 @@ def test_worse_and_refused_always_end_it() -> None:
     assert (len(report.rounds), report.exit_code) == (1, Exit.REFUSED)
 
 
-def test_first_failure_only_is_captured() -> None:
+def test_first_and_last_failure_are_captured_and_no_other() -> None:
     captured: list[int] = []
 
     def capture(one: object) -> str:
         captured.append(one.number)  # type: ignore[attr-defined]
-        return "/bundle"
+        return f"/bundle{len(captured)}"
 
-    report = soak(3, lambda number: FAILED, capture=capture)
-    assert (captured, report.evidence) == ([1], "/bundle")
+    report = soak(5, lambda number: FAILED, capture=capture)
+    assert (captured, report.evidence, report.last_evidence) == ([1, 5], "/bundle1", "/bundle2")
+    captured.clear()
+    report = soak(3, lambda number: FAILED if number < 3 else OK, capture=capture)
+    assert (captured, report.evidence, report.last_evidence) == ([1], "/bundle1", "")
 
 
 def test_interrupt_keeps_the_statistics_so_far() -> None:
