@@ -28,11 +28,11 @@ from base.errors import Unavailable
 from base.findings import ProbeReport
 from base.version import VERSION
 from evidence import driver, gpu, host
-from evidence.gpu import Subject, on_host
 from evidence.parts import Collected, Collector, Limits, Places, Unread, attempt
 from evidence.redact import Redactor
 from evidence.report import Problem, report
 from evidence.running import run
+from evidence.subject import Subject, on_host
 from evidence.writer import Writer, lines
 from probe.run import LIMIT_S, Target, probe_all
 

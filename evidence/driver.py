@@ -18,9 +18,10 @@ from functools import partial
 from pathlib import Path
 
 from base.errors import GpumendError, Unavailable
-from evidence.gpu import Subject, folder
+from evidence.gpu import folder
 from evidence.parts import Collector, Limits, Out, Places, attempt, reason
 from evidence.safe import Folder
+from evidence.subject import Subject
 from pcibus.holders import find_holders
 
 # Text attributes of the device's folder: PCI core, then amdgpu; in the order in which they are asked.

@@ -10,23 +10,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
-from typing import Protocol
 
 from amdriver.access import INDEX_REGISTERS, Access
 from amdriver.discovery import Validation, validate
 from amdriver.discovery_locate import Located, look_up
 from amdriver.ip_map import IpMap
-from amdriver.parts import Part
 from amdriver.regs import Reading, read_registers
-from base.clock import Clock
 from base.errors import GpumendError, Refused
 from base.findings import Finding
 from evidence.parts import Collector, Limits, Out, Places, attempt
 from evidence.safe import read_file
+from evidence.subject import Subject, on_host
 from pcibus import sysfs
 from pcibus.config import ConfigSpace, Link, decode, serial_number, why_all_ones
 from pcibus.readonly import ReadOnly
-from pcibus.transport import Can, Transport
+from pcibus.transport import Transport
 from probe.bounded import Bounded
 from registers.amd_fixed import Fixed
 
@@ -55,27 +53,6 @@ FULL: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("GFX engines", ("GRBM_STATUS_SE*", "CP_*STATUS*", "CP_*BUSY_STAT*", "RLC_GPM_STAT", "*INSTR_PNTR")),
     ("SDMA rings", ("SDMA_STATUS*_REG", "SDMA_GFX_RB_*", "SDMA_RLC*_RB_?PTR*")),
 )
-
-
-class Subject(Protocol):
-    """One GPU to collect from; what `gpumend.list_gpus` gives is one."""
-
-    @property
-    def index(self) -> int: ...
-
-    @property
-    def transport(self) -> Transport: ...
-
-    @property
-    def part(self) -> Part: ...
-
-    @property
-    def clock(self) -> Clock: ...
-
-
-def on_host(subject: Subject) -> bool:
-    """Whether it sits on this machine's bus, so that /sys and the kernel's log tell of it, and a look can get stuck."""
-    return Can.HOST in subject.transport.can
 
 
 def folder(subject: Subject) -> str:
