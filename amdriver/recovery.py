@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
 
-from amdriver import marks
+from amdriver import firmware_set, marks
 from amdriver.access import Access
 from amdriver.device import MODE2_QUIET_S, Device, require_drivable
 from amdriver.discovery import validate
@@ -55,6 +55,8 @@ FAULT_WATCH_S: Final = 0.01
 LINK_RESET_IDS: Final = (0, 1, 3)  # low nibble of the device id, smu_v13_0_6_is_link_reset_supported
 
 MODE2 = "mode2"
+FIXED_PLACES: Final = "fixed places"
+_DMA_TRIAL: Final = 4096
 MARKED_ENGINES: Final = (MODE2,)
 MARKED_WHOLE: Final = ("mode1", "hive-reset", "link-reset", "flr", "bus-reset")
 
@@ -279,6 +281,21 @@ class Target:
         self._settle()
         await_boot(self.gpu, limit_s)
 
+    def require_startable(self, firmware_dirs: Sequence[Path] | None = None) -> None:
+        """Whether the engines can be started again after mode2: everything that only then would be found missing.
+
+        Refused (no register map; memory that the GPU can reach cannot be had), Unavailable (firmware)."""
+        if self.map_source == FIXED_PLACES:
+            raise Refused(
+                f"preparing mode2 of {self.name}",
+                expected="its discovery table, which tells where its engines are",
+                seen="none that can be read",
+                where=self.name,
+                next_step="gpumend probe tells why; a GPU whose registers do not answer: --method restore-config",
+            )
+        firmware_set.load(self.part, self.ip, firmware_dirs).require(())
+        self.transport.alloc_dma(_DMA_TRIAL).close()
+
     def finish_mode2(self, firmware_dirs: Sequence[Path] | None = None) -> None:
         """After `restore_config`: wait until the SMU says that mode2 is over, then start the GPU once, with its firmware,
         and close it: the SMU's part of mode2 ends only when the RLC runs again. Raises what Device.open raises."""
@@ -289,8 +306,8 @@ class Target:
     # ---- the bus
 
     def reset_by_system(self, method: str) -> None:
-        """`flr`, `bus` or `rescan` by the operating system's PCI core (pcibus.transport.ResetSource), then `restore_config`,
-        and for the first two `await_boot`. Bus mastering goes first. Refused where the transport cannot."""
+        """`flr`, `bus`, `any` or `rescan` by the operating system's PCI core (pcibus.transport.ResetSource), then
+        `restore_config`, and for all but the last `await_boot`. Bus mastering goes first. Refused where it cannot."""
         self._settle()
         if Can.RESET not in self.transport.can:
             raise Refused(
@@ -356,7 +373,7 @@ def _find_map(
         return kept, "the saved good copy"
     if borrowed is not None:
         return borrowed, "another GPU of this part"
-    return fixed_map(part), "fixed places"
+    return fixed_map(part), FIXED_PLACES
 
 
 def _own_map(transport: Transport, clock: Clock, part: Part) -> IpMap | None:

@@ -48,7 +48,7 @@ MEMORY_WINDOW = 1 << 45  # first bus address of the 64-bit BARs; each GPU has 1 
 REGISTER_WINDOW = 0xA000_0000  # first bus address of the 32-bit BARs; each GPU has 16 MiB of it
 MOST_WRONGS = 256
 BAR_DWORDS = frozenset((0x10, 0x14, 0x18, 0x1C, 0x24))
-RESET_METHODS = {"flr": Reset.FLR, "bus": Reset.BUS_RESET, "rescan": Reset.REMOVE_RESCAN}
+RESET_METHODS = {"flr": Reset.FLR, "bus": Reset.BUS_RESET, "any": Reset.FLR, "rescan": Reset.REMOVE_RESCAN}
 RESET_PAUSE_S = 0.1  # drivers/pci/pci.c pcie_flr, pci_bridge_wait_for_secondary_bus
 RESET_WAIT_S = 3.0  # the kernel waits 60 s (PCIE_RESET_READY_POLL_MS); a model that is still away then stays away
 # What pci_save_state keeps: the header, the control words of PCI Express, MSI and MSI-X, the size of BAR0.

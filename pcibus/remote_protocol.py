@@ -64,7 +64,7 @@ class Command(IntEnum):
     FREE_SYSMEM = 0xE5
 
 
-RESETS = ("flr", "bus", "rescan")  # words of pcibus.transport.ResetSource
+RESETS = ("flr", "bus", "rescan", "any")  # words of pcibus.transport.ResetSource
 POSTED = frozenset((Command.MMIO_WRITE, Command.SYSMEM_WRITE))
 
 

@@ -325,7 +325,7 @@ class SysfsTransport:
         return hostmemory.allocate(size, device=self.path, proc=self._proc, where=self.name)
 
     def reset(self, method: str) -> None:
-        """See pcibus/sysreset.py: `flr`, `bus` or `rescan`, in children that can be killed. Refused while a driver is bound.
+        """See pcibus/sysreset.py: `flr`, `bus`, `any` or `rescan`, in killable children. Refused while a driver is bound.
 
         What was mapped is unmapped before: a function that is removed takes its memory along."""
         self.close()

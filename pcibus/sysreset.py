@@ -3,6 +3,7 @@
     flr     `reset_method` is set to flr, then 1 is written to `reset`
     bus     the same with bus; a function that the kernel cannot reset so, by `reset_subordinate` of the port above, if
             nothing else lies below that port
+    any     1 is written to `reset`, and `reset_method` left as it is: the kernel takes the first of that list that works
     rescan  1 to `remove`, then 1 to `rescan` of the port above; no driver may take the function meanwhile
 
 Every write is made in a child that can be killed, all within one limit: a reset of a sick device can stick in the kernel.
@@ -32,7 +33,7 @@ from base.poll import poll
 
 SYS: Final = Path("/sys")
 BDF: Final = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]\Z")
-METHODS: Final = ("flr", "bus", "rescan")
+METHODS: Final = ("flr", "bus", "any", "rescan")
 LIMIT_S: Final = 90.0  # the kernel itself waits up to 60 s for config space (PCIE_RESET_READY_POLL_MS)
 _SETTLE_S: Final = 5.0
 _RESTORE_S: Final = 5.0
@@ -113,15 +114,17 @@ class _Work:
 
     def _by_function(self) -> None:
         before = self._offered()
-        if self.method not in before:
+        any_of_them = self.method == "any"
+        if not (before if any_of_them else self.method in before):
+            wanted = "one" if any_of_them else self.method
             raise Unavailable(
                 self.doing,
-                expected=f"{self.method} among the kernel's reset methods",
+                expected=f"{wanted} among the kernel's reset methods",
                 seen=", ".join(before) or "none",
                 where=str(self.device / "reset_method"),
                 next_step="gpumend reset --list-methods tells which are left",
             )
-        with self._changed(self.device / "reset_method", self.method, " ".join(before)):
+        with self._changed(self.device / "reset_method", self.method, " ".join(before), only=not any_of_them):
             self._write(self.device / "reset", "1")
 
     def _by_port(self) -> None:
@@ -243,6 +246,8 @@ class _Work:
             return Unavailable(
                 self.doing, expected="the function there", seen=seen, where=shown, next_step="gpumend list"
             )
+        if error.errno == errno.ENOTTY:  # pci_dev_wait: it looked for as long as it looks, and config space stayed away
+            seen = f"the function did not answer after it, or cannot be reset so ({seen})"
         return GpumendError(
             self.doing,
             expected="the kernel to carry it out",

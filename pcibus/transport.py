@@ -143,7 +143,8 @@ class ResetSource(Protocol):
     """What a transport with `Can.RESET` has besides: resets that the operating system's PCI core carries out."""
 
     def reset(self, method: str) -> None:
-        """`method`: "flr" (of the function), "bus" (by the port above), "rescan" (the function removed and found again).
+        """`method`: "flr" (of the function), "bus" (by the port above), "any" (the first of the system's own list that works:
+        FunctionInfo.reset_methods), "rescan" (the function removed and found again).
 
         Bounded; config space is as before afterwards, if it could be read before. Raises GpumendError when the system
         says that it failed, Unavailable when the function is not found again, and Refused, NotPermitted."""

@@ -91,8 +91,10 @@ def _smu_answers(session: Session) -> None:
 
 def _links(session: Session, states: tuple[int, ...], path: Path) -> None:
     facts = session.facts.get("xgmi")
-    if facts is None or facts["links"] or (facts["nodes"] or 1) < 2:
+    if facts is None or facts["links"]:
         return
+    if (facts["nodes"] or 1) < 2 and any(state != metrics.NOT_FILLED for state in states):
+        return  # what the SMU says of links that lead nowhere is not known
     rows = [_link(link, states[PORTS[link]]) for link in range(metrics.LINKS)]
     if all(row["state"] is None for row in rows):
         return

@@ -342,8 +342,9 @@ class _Run:
     def _judge(self, rung: Rung, done: Done, was: dict[int, ProbeReport]) -> tuple[Judgement, tuple[str, ...]]:
         comparison = compare(was, self.now, rung.method, rung.gpus)
         for index in rung.gpus:
-            came_back = done.gone.get(index) is None and is_cured(was[index], self.now[index])
-            if done.gone.get(index) or came_back:
+            marked = None if rung.method.name in FIRST else done.gone.get(index)  # these destroy nothing
+            came_back = marked is None and is_cured(was[index], self.now[index])
+            if marked or came_back:
                 self.state.unproven.pop(index, None)
         failed = done.error is not None
         judgement = judge(done.gone, was, self.now, rung.gpus, self.state, comparison, rung.method, failed)
@@ -381,6 +382,8 @@ class _Run:
             return Outcome.HEALTHY, "nothing to do", None
         if self.means.asked:
             return Outcome.INTERRUPTED, self.stopped or f"interrupted by {self.means.asked.signal_name}", None
+        if mine and mine[-1].status is StepStatus.UNVERIFIED and row_of(self.now[index], self.state) is None:
+            return Outcome.UNVERIFIED, f"{mine[-1].method}: {mine[-1].proof}", None
         if mine:
             error = self.refusal or mine[-1].error
             why = self.stopped or (f"what would come next is refused: {self.refusal.seen}" if self.refusal else "")
@@ -391,6 +394,10 @@ class _Run:
         """A GPU that was hit and is well: is it shown that the reset took place, and is that why?"""
         gone = self.gone[last.number].get(index)
         sick = row_of(self.before[index], Climb()) is not None
+        if last.error is not None and gone is not False and all(map(self._well, last.gpus)):
+            # Nobody who is sick explains the error: it came after what was seen to work, and was not carried out to its end.
+            outcome = Outcome.FAILED if self.request.method != AUTO else Outcome.UNVERIFIED
+            return outcome, f"{last.method} was not carried out to its end: {last.error.seen}"
         if last.status is StepStatus.VERIFIED or (sick and gone is not False):
             return (
                 Outcome.RECOVERED,

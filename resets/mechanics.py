@@ -23,10 +23,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from amdriver import firmware_set
 from amdriver.hive_reset import reset_hive
 from amdriver.kernel_reset import reset_by_driver
-from amdriver.recovery import MARKED_WHOLE, Target
+from amdriver.recovery import FIXED_PLACES, MARKED_WHOLE, Target
 from base.clock import Clock
 from base.errors import GpumendError, Refused, Unavailable, WaitTimeout
 from base.findings import ProbeReport
@@ -42,8 +41,9 @@ if TYPE_CHECKING:
 
 OnStage = Callable[[str], None]
 KERNEL_RECOVER_S: Final = 660.0  # the kernel itself waits up to 300 s for each of two flags
+DRIVER_REBIND_S: Final = 360.0  # its start waits for boot firmware just as long
 WATCH_S: Final = 0.02  # the probe has watched for a second: this only finds the same again
-_FROM_THE_BUS: Final = {"flr": "flr", "bus-reset": "bus", "sysfs-reset": "flr"}
+_FROM_THE_BUS: Final = {"flr": "flr", "bus-reset": "bus", "sysfs-reset": "any"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class _Work:
         for subject in self.subjects:
             self.targets[subject.index] = stack.enter_context(self._open(subject, None))
         for subject in self.subjects:
-            if self.targets[subject.index].map_source != "fixed places":
+            if self.targets[subject.index].map_source != FIXED_PLACES:
                 continue
             lent = self._lent(subject)
             if lent is not None:
@@ -301,8 +301,8 @@ class _Work:
             self._together(one)
 
         self.stage("prepare")
-        for target in self.targets.values():  # without it the GPU could not be started again
-            firmware_set.load(target.part, target.ip, self.mechanic.firmware_dirs).require(())
+        for target in self.targets.values():
+            target.require_startable(self.mechanic.firmware_dirs)
 
         self._marked(work)
 
@@ -324,6 +324,8 @@ class _Work:
         saved = {index: target.save_config() for index, target in self.targets.items()}
         try:
             self.stage("send")
+            if word == "any":
+                self.what = "; ".join(f"GPU {index}: {_listed(target)}" for index, target in self.targets.items())
             self._together(lambda target: cast(ResetSource, target.transport).reset(word))
             self.stage("restore")
             for index, target in self.targets.items():
@@ -337,13 +339,14 @@ class _Work:
         self._require_can()
         self.stage("send")
         self._together(lambda target: cast(ResetSource, target.transport).reset("rescan"))
-        self.stage("restore")
         self._restore_config()
 
     def _restore_config(self) -> None:
+        """Proved by what was seen to happen: the system lost the function and found it, config space holds what was written."""
         self.stage("restore")
-        for target in self.targets.values():
+        for index, target in self.targets.items():
             target.restore_config(target.save_config())
+            self.gone[index] = True
 
     def _require_can(self) -> None:
         for target in self.targets.values():
@@ -370,16 +373,25 @@ class _Work:
             else:  # one of a hive resets all of it
                 self._recover(self.subjects[0])
         except GpumendError as error:
-            return Done({}, self.what, error)
-        return Done({}, self.what)
+            return Done(self.gone, self.what, error)
+        return Done(self.gone, self.what)
 
     def _rebind(self, subject: Subject) -> None:
-        bound = rebind(subject.bdf, root=self.mechanic.sys_root, proc=self.mechanic.proc_root)
+        bound = rebind(subject.bdf, root=self.mechanic.sys_root, proc=self.mechanic.proc_root, limit_s=DRIVER_REBIND_S)
         self.what = f"{bound.after} let go of it and took it again"
+        self.gone[subject.index] = True  # the system binds only what is not bound
 
     def _recover(self, subject: Subject) -> None:
-        reset_by_driver(subject.bdf, root=self.mechanic.sys_root / "kernel/debug/dri", limit_s=KERNEL_RECOVER_S)
+        root = self.mechanic.sys_root / "kernel/debug/dri"
+        told = reset_by_driver(subject.bdf, root=root, limit_s=KERNEL_RECOVER_S) or frozenset()
+        self.gone = {one.index: one.bdf in told or None for one in self.subjects}
         self.what = "amdgpu reset it, and its hive"
+
+
+def _listed(target: Target) -> str:
+    """Which reset the system takes when it is left to it; it does not tell which it was when the first did not work."""
+    first, *rest = target.transport.info().reset_methods or ("none",)
+    return f"by {first}, first of the kernel's reset_method" + (f" (if that fails: {', '.join(rest)})" if rest else "")
 
 
 def _xcc_of(hub: str) -> int | None:

@@ -188,7 +188,7 @@ _METHODS = (
         "driver-rebind", Action.DRIVER_REBIND, Scope.GPU, Doer.DRIVER,
         "unbind amdgpu and bind it again: it starts the GPU anew",
         "a bound driver that lets go", "what the driver keeps", "all work on the GPU",
-        "the driver is bound again, the probe is content", 15.0, 60.0, "Linux Documentation/ABI/testing/sysfs-bus-pci",
+        "the driver is bound again, the probe is content", 15.0, 360.0, "Linux Documentation/ABI/testing/sysfs-bus-pci",
     ),
     Method(
         "kernel-recover", Action.HIVE_RESET, Scope.HIVE, Doer.DRIVER,

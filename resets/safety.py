@@ -198,6 +198,8 @@ def _refusal(method: Method, part: Part, bdf: str, situation: Situation, rule: R
     seen = f"{rule.when}: {rule.why}"
     if rule.when is When.DRIVER_BOUND:
         seen = f"{situation.driver} is bound: {rule.why}"
+    if rule.when is When.ALONE and not situation.hive_complete:
+        seen = f"it cannot be told with whom it is in a hive, and {rule.why}"
     if rule.when is When.SIBLINGS:
         seen = f"{rule.why}: {', '.join(situation.siblings[:8])}"
     forced = f"; --force {method.name} goes on all the same" if rule.verdict is Verdict.FORCE else ""

@@ -28,6 +28,13 @@ _COMPARED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("RAS fatal flag", ("ras", "fatal")),
     ("RAS controller flag", ("ras", "controller")),
 )
+# How it is seen that a method took place where nothing can be marked.
+_SHOWN = {
+    "restore-config": "config space holds what was written",
+    "remove-rescan": "it went and was found again",
+    "driver-rebind": "the driver is bound again",
+    "kernel-recover": "the kernel's log says so",
+}
 _NEVER_LESS = ("memory, MiB", "link speed, GT/s", "link width")
 
 
@@ -129,9 +136,14 @@ def _word(value: Any) -> str:
 
 def is_well(report: ProbeReport, before: ProbeReport, climb: Climb) -> bool:
     """Nothing left that a reset could cure, and no defect that was not there before."""
-    if report.health is Health.UNKNOWN or row_of(report, climb) is not None:
+    if is_unanswered(report) or row_of(report, climb) is not None:
         return False
     return set(_codes(report)) <= set(_codes(before))
+
+
+def is_unanswered(report: ProbeReport) -> bool:
+    """Whether some question got no answer, though a warning may say more of its health: what is unknown is not well."""
+    return report.health is Health.UNKNOWN or any(one.severity is Severity.UNKNOWN for one in report.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +174,7 @@ def judge(
         return Judgement(StepStatus.FAILED, why)
     if error:
         return Judgement(StepStatus.FAILED, "it ended in an error")
-    unknown = [index for index in meant if after[index].health is Health.UNKNOWN]
+    unknown = [index for index in meant if is_unanswered(after[index]) and row_of(after[index], climb) is None]
     if unknown:
         return Judgement(StepStatus.UNVERIFIED, f"GPU {numbers(unknown)} cannot be judged after it")
     if not all(is_well(after[index], before[index], climb) for index in meant):
@@ -172,7 +184,7 @@ def judge(
     if unproven:
         return Judgement(StepStatus.UNVERIFIED, f"nothing shows that it took place on GPU {numbers(unproven)}")
     marked = sum(gone.get(index) is True for index in meant)
-    shown = "the engine shows it" if method.action is Action.QUEUE_RESET else "mark gone"
+    shown = "the engine shows it" if method.action is Action.QUEUE_RESET else _SHOWN.get(method.name, "mark gone")
     told = [f"{shown} on {marked} of {len(meant)}"] if marked else []
     if any(cured.values()):
         told.append(f"the finding is gone on GPU {numbers(index for index in meant if cured[index])}")

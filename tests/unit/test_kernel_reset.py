@@ -9,6 +9,7 @@ import pytest
 
 import amdriver.kernel_reset
 from amdriver.kernel_reset import DriverStuck, reset_by_driver
+from base.clock import Outcome
 from base.errors import GpumendError, Unavailable, UsageError
 
 BDF = "0000:c1:00.0"
@@ -33,6 +34,26 @@ def test_recovery_that_failed_says_what_the_driver_said(tmp_path: Path, text: st
         reset_by_driver(BDF, root=tmp_path)
     assert caught.value.seen == seen
     assert "dmesg" in caught.value.next_step
+
+
+def test_recovery_tells_of_which_gpus_the_log_says_that_it_succeeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(tmp_path, "0\n")
+    line = "6,{},1,-;amdgpu {}: GPU reset(2) {}\n"
+    kmsg = tmp_path / "kmsg"
+    kmsg.write_text(line.format(1, "0000:05:00.0", "succeeded!"))  # of an earlier one
+
+    def resets(file: Path) -> str:
+        with kmsg.open("a") as log:
+            log.write(line.format(2, BDF, "succeeded!") + line.format(3, "0000:c6:00.0", "failed with error -62"))
+            log.write("6,4,1,-;amdgpu 0000:d1:00.0: amdgpu: GPU reset(2) succeeded!\n")
+        return file.read_text()
+
+    monkeypatch.setattr(amdriver.kernel_reset, "_read", resets)
+    monkeypatch.setattr(amdriver.kernel_reset, "run_in_child", lambda work, limit_s, **told: Outcome(work()))
+    assert reset_by_driver(BDF, root=tmp_path, kmsg=kmsg) == frozenset({BDF, "0000:d1:00.0"})
+    assert reset_by_driver(BDF, root=tmp_path, kmsg=tmp_path / "none") is None
 
 
 def test_recovery_without_the_file_is_unavailable(tmp_path: Path) -> None:

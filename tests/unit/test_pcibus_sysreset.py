@@ -88,6 +88,17 @@ def test_only_method_needs_no_choosing(fake: FakeSys, monkeypatch: pytest.Monkey
     assert log(fake) == ["reset=1"]
 
 
+def test_reset_that_is_left_to_the_kernel_leaves_its_list_as_it_is(
+    fake: FakeSys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel(fake, monkeypatch)
+    reset(fake, "any")
+    assert log(fake) == ["reset=1"]
+    fake.device(BDF).set("reset_method", "")
+    with pytest.raises(Unavailable, match="one among the kernel's reset methods"):
+        reset(fake, "any")
+
+
 def test_failed_reset_is_told_and_the_list_is_put_back_all_the_same(
     fake: FakeSys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +106,7 @@ def test_failed_reset_is_told_and_the_list_is_put_back_all_the_same(
     with pytest.raises(GpumendError, match=f"resetting {BDF} by flr") as caught:
         reset(fake, "flr")
     assert caught.value.where.endswith("/reset")
+    assert "did not answer after it" in caught.value.seen, "ENOTTY is the kernel's word for that"
     assert "dmesg" in caught.value.next_step
     assert log(fake)[-1] == "reset_method=flr bus"
 

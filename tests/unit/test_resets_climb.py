@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from base.errors import Exit
+from base.errors import Exit, GpumendError
 from base.findings import Action
 from base.resets import EXIT_OF, Outcome, StepStatus
+from resets.mechanics import Done
 from tests.reset_fakes import FreeWay, alone, breaks, cures, fails, hive, lies
 
 MEC = "amd.gfx.mec"
@@ -140,16 +142,31 @@ def test_explicit_method_without_proof_is_unverified(tmp_path: Path) -> None:
     assert one.outcome is Outcome.UNVERIFIED and EXIT_OF[one.outcome] == Exit.UNKNOWN
 
 
-def test_gpu_whose_state_cannot_be_told_after_it_is_unverified(tmp_path: Path) -> None:
-    stage = alone(tmp_path, TABLE)
+def test_error_after_a_reset_that_took_place_is_not_told_as_recovered(tmp_path: Path) -> None:
+    """As mode2 whose engines could not be started again: the mark is gone, and a probe finds nothing wrong."""
+    stage = alone(tmp_path)
+    error = GpumendError("starting the engines", expected="memory", seen="none")
+
+    class Ends:
+        def carry_out(self, rung: Any, targets: Any, reports: Any, on_stage: Any) -> Done:
+            return Done({0: True}, "", error)
+
+    stage.means.mechanic = Ends()
+    (one,) = stage.climb(method="mode2").outcomes
+    assert one.outcome is Outcome.FAILED and "not carried out to its end: none" in one.reason
+
+
+@pytest.mark.parametrize("codes", [[], ["pci.link"]], ids=["alone", "beside a warning"])
+def test_gpu_whose_state_cannot_be_told_after_it_is_unverified(tmp_path: Path, codes: list[str]) -> None:
+    stage = alone(tmp_path, TABLE, *codes)
 
     def blind(targets: object) -> None:
-        stage.gpus[0].codes, stage.gpus[0].unknown = [], True
+        stage.gpus[0].codes, stage.gpus[0].unknown = codes, True
 
     stage.mechanic.effects["mode1"] = blind
     result = stage.climb()
     assert result.steps[0].status is StepStatus.UNVERIFIED
-    assert result.outcomes[0].outcome is not Outcome.RECOVERED
+    assert result.outcomes[0].outcome is Outcome.UNVERIFIED
 
 
 def test_unknown_gpu_is_left_alone(tmp_path: Path) -> None:
