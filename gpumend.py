@@ -1334,7 +1334,7 @@ def reset_gpus(
     options = options or ResetOptions()
     means = _reset_means(everyone, options, watcher, asked)
     report = reset_all(everyone, wanted, _reset_request(options), means)
-    return _selftested(report, wanted, options) if options.selftest else report
+    return _selftested(report, everyone, wanted, options, means) if options.selftest else report
 
 
 def plan_reset(
@@ -1359,7 +1359,7 @@ def soak_reset(
     on_round: Callable[[SoakReport], None] = lambda report: None,
 ) -> SoakReport:
     """Reset the same GPUs again and again; GPUs that are well are reset as a whole. Evidence is written before the first
-    round, and at the first round in which a method failed."""
+    round, at the first round in which a method failed, and after the last if that failed too: three bundles at most."""
     from dataclasses import replace
 
     from evidence import default_folder
@@ -1481,13 +1481,30 @@ def _bundle(subjects: Sequence[Gpu], reports: Sequence[ProbeReport], action: str
     return str(before_reset(subjects, action=action, reports=reports, folder=folder, places=places).folder)
 
 
-def _selftested(report: ResetReport, wanted: Sequence[Gpu], options: ResetOptions) -> ResetReport:
-    """The same report; a recovered GPU that fails its self-test is not recovered."""
+def _selftested(
+    report: ResetReport, everyone: Sequence[Gpu], wanted: Sequence[Gpu], options: ResetOptions, means: Any
+) -> ResetReport:
+    """The same report; a GPU that fails its self-test is not well. With `auto` the ladder goes on from there."""
     from dataclasses import replace
 
+    from base.errors import Exit
+    from resets.methods import AUTO
+    from resets.session import reset_all
+    from resets.tested import Tried, merged
+
+    def test(gpus: Sequence[Any]) -> list[SelftestReport]:
+        return selftest_gpus(gpus, firmware=options.firmware)
+
     good = {item.index for item in report.gpus if item.outcome in (ResetOutcome.RECOVERED, ResetOutcome.HEALTHY)}
-    tested = selftest_gpus([gpu for gpu in wanted if gpu.index in good], firmware=options.firmware)
+    tested = test([gpu for gpu in wanted if gpu.index in good])
+    report = replace(report, notes=(*report.notes, f"self-test: {len(tested)} GPUs tested"))
+    failed = {item.index: item for item in tested if item.exit_code in (Exit.PROBLEM, Exit.UNAVAILABLE)}
     results = {item.index: item for item in tested}
+    if failed and options.method == AUTO and not means.asked:
+        means.probe = Tried(means.probe, test, failed)
+        again = reset_all(everyone, [gpu for gpu in wanted if gpu.index in failed], _reset_request(options), means)
+        report = merged(report, again)
+        results = {index: item for index, item in results.items() if index not in failed}
     outcomes = []
     for item in report.gpus:
         result = results.get(item.index)
@@ -1496,7 +1513,7 @@ def _selftested(report: ResetReport, wanted: Sequence[Gpu], options: ResetOption
             continue
         word = ResetOutcome.FAILED if result.exit_code == 1 else ResetOutcome.UNVERIFIED
         outcomes.append(replace(item, outcome=word, reason=f"self-test {result.status}", error=result.error))
-    return replace(report, gpus=tuple(outcomes), notes=(*report.notes, f"self-test: {len(tested)} GPUs tested"))
+    return replace(report, gpus=tuple(outcomes))
 
 
 def _memory_limit(found: Sequence[Gpu]) -> int | None:

@@ -267,8 +267,7 @@ def test_unknown_gpu_is_69(capsys: pytest.CaptureFixture[str]) -> None:
 def test_explicit_method_on_a_healthy_gpu_is_done(run: Run, part: str, method: str) -> None:
     code, document = run(f"model:{part}", "--method", method, "--yes")
     assert methods(document) == [method]
-    unproven = method in ("restore-config", "remove-rescan")  # nothing that could be marked
-    assert code == (Exit.UNKNOWN if unproven else Exit.OK), document["steps"]
+    assert code == Exit.OK, document["steps"]
     assert document["gpus"][0]["after"]["health"] == "healthy"
 
 
@@ -310,6 +309,26 @@ def test_selftest_is_part_of_success_when_it_is_asked_for(run: Run) -> None:
         "model:mi350x?fault=mec-hang,kiq-dead,reset-lies:grbm", "--yes", "--method", "sdma-reset", "--selftest"
     )
     assert code == Exit.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("fault", "tried"), [("kiq-dead", ["mode1"]), ("psp-ring-dead", ["mode1"]), ("smu-busy", ["mode1", "bus-reset"])]
+)
+def test_fault_that_only_shows_at_bring_up_is_found_by_the_selftest_and_cured(
+    run: Run, fault: str, tried: list[str]
+) -> None:
+    code, document = run(f"model:mi350x?state=cold&fault={fault}", "--yes")
+    assert (code, methods(document)) == (Exit.OK, []), "a probe does not see it"
+    code, document = run(f"model:mi350x?state=cold&fault={fault}", "--yes", "--selftest")
+    assert (code, methods(document)) == (Exit.OK, tried), document
+    assert document["steps"][0]["why"] == "amd.selftest on GPU 0"
+    assert document["gpus"][0]["status"] == "recovered" and document["evidence"]
+
+
+def test_selftest_that_fails_in_a_hive_resets_the_hive(run: Run) -> None:
+    code, document = run("model:mi350x*2?fault=kiq-dead@1", "-g", "1", "--yes", "--selftest")
+    assert (code, methods(document)) == (Exit.OK, ["hive-reset"]), document
+    assert [gpu["index"] for gpu in document["gpus"]] == [1]
 
 
 # --- what it says
