@@ -1,6 +1,6 @@
 """Runs inside a guest: whether an interrupt of the GPU reaches this process through VFIO. Prints one JSON document.
 
-python3 interrupts.py vfio:0000:01:00.0?resets=allowed"""
+python3 interrupts.py vfio:0000:01:00.0?resets=allowed [mode2]     # after all engines were reset, if that is wanted"""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ def counted() -> int:
     return sum(int(word) for line in lines for word in line.split()[1:] if word.isdigit())
 
 
-def main(address: str) -> None:
+def main(address: str, *, mode2: bool) -> None:
     with gpumend.open(address) as gpu:
         device = gpu.device
+        if mode2:
+            device.mode2()
         source = device._interrupts
         assert source is not None
         while source.wait_interrupt(0.2):  # those of the start
@@ -41,4 +43,4 @@ def main(address: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], mode2=sys.argv[2:] == ["mode2"])
