@@ -36,10 +36,9 @@ def state(alone: Guest, *words: str) -> dict[str, Any]:
 
 
 def header(alone: Guest) -> bytes:
-    """Addresses and command as config space has them, without bus mastering."""
-    data = bytearray(alone.read(CONFIG)[:0x40])
-    data[4] &= ~4
-    return bytes(data[4:6] + data[0x10:0x28])
+    """What memory is reached by, as config space has it: memory decoding and addresses."""
+    data = alone.read(CONFIG)
+    return bytes([data[4] & 2]) + data[0x10:0x28]
 
 
 def test_dry_run_on_a_gpu_that_is_well_says_so_and_writes_nothing(alone: Guest) -> None:
