@@ -35,6 +35,10 @@ from base.resets import GpuOutcome as GpuOutcome  # what `reset` gives
 from base.resets import Outcome as ResetOutcome
 from base.resets import ResetReport as ResetReport
 from base.resets import ResetStep as ResetStep
+from base.runs import Iteration as Iteration  # what `run_scenario` gives
+from base.runs import RunOutcome as RunOutcome
+from base.runs import RunReport as RunReport
+from base.runs import statistics as run_statistics
 from base.version import VERSION
 from pcibus.transport import Can, FunctionInfo, Transport
 
@@ -64,6 +68,9 @@ if TYPE_CHECKING:
     from gpumodel.remote_pci import RemoteServer
     from gpumodel.vfio_user import VfioUserServer
     from registers.tables import Entry
+    from repro.export import Exported as Exported
+    from repro.runner import Onlooker as RunOnlooker
+    from repro.scenario import Scenario as Scenario
     from resets.climb import Watcher as ResetWatcher
     from resets.critical import Asked as Asked
     from resets.methods import Method as ResetMethod
@@ -1514,6 +1521,154 @@ def _selftested(
         word = ResetOutcome.FAILED if result.exit_code == 1 else ResetOutcome.UNVERIFIED
         outcomes.append(replace(item, outcome=word, reason=f"self-test {result.status}", error=result.error))
     return replace(report, gpus=tuple(outcomes))
+
+
+def scenarios() -> list[str]:
+    """The names of the scenarios that come with gpumend."""
+    from repro.scenario import shipped
+
+    return shipped()
+
+
+def read_scenario(name: str, parameters: Sequence[str] = ()) -> Scenario:
+    """A scenario by its name, or its YAML file (`./mine.yaml`), with parameters `NAME=VALUE`.
+
+    Raises UsageError; where a file is wrong, with line, column, key and the words that are allowed."""
+    from repro.scenario import read
+
+    return read(name, parameters)
+
+
+def scenario_steps(scenario: Scenario) -> list[str]:
+    """One iteration in words."""
+    from repro.text import steps_of
+
+    return steps_of(scenario)
+
+
+def check_scenario(scenario: Scenario, everyone: Sequence[Gpu], wanted: Sequence[Gpu], *, firmware: str | None = None) -> None:
+    """Whether a scenario could be run on these GPUs; writes nothing. Raises what keeps it from being run."""
+    from repro.preconditions import check_now, check_reports
+
+    tools = _run_tools(scenario, everyone, firmware, 1, None, None)
+    if scenario.needs.firmware:
+        require_firmware(wanted, firmware)
+    check_now(scenario, wanted, everyone, tools)
+    check_reports(scenario, wanted, probe_gpus(everyone))
+
+
+def run_scenario(
+    scenario: Scenario,
+    everyone: Sequence[Gpu],
+    wanted: Sequence[Gpu],
+    folder: Path | None = None,
+    *,
+    seed: int = 1,
+    firmware: str | None = None,
+    settings: dict[str, Any] | None = None,
+    onlooker: RunOnlooker | None = None,
+    asked: Asked | None = None,
+) -> RunReport:
+    """Run a scenario on `wanted` of `everyone` in reach, into a new folder (None: below the user's state folder).
+
+    What GPUs and drivers did is in the report. Raised is what keeps it from beginning: UsageError, Refused, NotPermitted,
+    Unavailable; then nothing was done, and there is no folder."""
+    from dataclasses import replace
+
+    from pcibus.trace import Trace
+    from repro.record import default_folder
+    from repro.ring import BLOCK_BYTES, RingSink
+    from repro.runner import Means, Silent, run
+    from resets.critical import Asked
+
+    if scenario.needs.firmware:
+        require_firmware(wanted, firmware)
+    rings = {gpu.index: RingSink() for gpu in everyone}
+    traced = [
+        replace(gpu, transport=Trace(gpu.transport, rings[gpu.index], gpu.clock, block_limit_bytes=BLOCK_BYTES))
+        for gpu in everyone
+    ]
+    mine = {gpu.index for gpu in wanted}
+    asked = Asked() if asked is None else asked
+    folder = folder or default_folder(scenario.name)
+    means = Means(
+        everyone=traced,
+        wanted=[gpu for gpu in traced if gpu.index in mine],
+        probe=lambda subjects: probe_gpus([one for one in traced if one in subjects]),
+        tools=_run_tools(scenario, traced, firmware, seed, asked, folder / "evidence-before"),
+        evidence=lambda subjects, reports, action, place: _bundle(
+            [one for one in traced if one in subjects], reports, action, place
+        ),
+        traces=lambda: {index: data for index, ring in rings.items() if (data := ring.data())},
+        settings=_run_settings(scenario, wanted, seed, settings or {}),
+        onlooker=onlooker or Silent(),
+        asked=asked,
+    )
+    return run(scenario, means, folder)
+
+
+def _run_tools(
+    scenario: Scenario, everyone: Sequence[Gpu], firmware: str | None, seed: int, asked: Asked | None, evidence: Path | None
+) -> Any:
+    """What the modules of a scenario work with: resets go through the same climb as `reset`, one bundle before the first."""
+    from repro.modules import Tools
+    from resets.session import reset_all
+
+    made: dict[tuple[str, bool, float | None], Any] = {}
+    bundle = ""
+
+    def reset_by(subjects: Sequence[Subject], method: str, *, force: bool, limit_s: float | None) -> ResetReport:
+        nonlocal bundle
+        options = ResetOptions(method=method, force=(method,) if force else (), firmware=firmware, evidence=evidence)
+        means = made.setdefault((method, force, limit_s), _reset_means(everyone, options, None, asked))
+        if limit_s is not None:
+            means.mechanic.kernel_s = limit_s
+        means.bundle = means.bundle or bundle
+        report = reset_all(everyone, subjects, _reset_request(options), means)
+        bundle = bundle or means.bundle
+        return report
+
+    return Tools(reset_by, _firmware_dirs(firmware), seed, PROC_ROOT, SYS_ROOT)
+
+
+def _run_settings(scenario: Scenario, wanted: Sequence[Gpu], seed: int, more: dict[str, Any]) -> dict[str, Any]:
+    import platform
+    import sys
+
+    return {
+        "scenario": scenario.name,
+        "parameters": dict(scenario.values),
+        "seed": seed,
+        "gpus": [{"index": gpu.index, "bdf": gpu.bdf, "part": gpu.part.name, "address": gpu.address} for gpu in wanted],
+        "versions": {
+            "gpumend": VERSION,
+            "python": sys.version.split()[0],
+            "kernel": platform.release(),
+            "amdgpu": _word_of(SYS_ROOT / "module/amdgpu/version"),
+            "amdgpu source": _word_of(SYS_ROOT / "module/amdgpu/srcversion"),
+            **{f"VBIOS of GPU {gpu.index}": _word_of(SYS_ROOT / f"bus/pci/devices/{gpu.bdf}/vbios_version") for gpu in wanted},
+        },
+        "definition": scenario.to_dict(),
+        **more,
+    }
+
+
+def _word_of(path: Path) -> str:
+    """A small file of the kernel; where it is not there (a model, no driver), that is said."""
+    try:
+        with path.open("rb") as file:
+            return file.read(200).decode("utf-8", "replace").strip() or "empty"
+    except OSError:
+        return "not there"
+
+
+def export_scenario(scenario: Scenario) -> Exported:
+    """A scenario as one Python file for any Python from 3.8 on, with nothing but its standard library.
+
+    Raises Refused where it needs our own driver: it says why, and what to send instead."""
+    from repro.export import export
+
+    return export(scenario)
 
 
 def _memory_limit(found: Sequence[Gpu]) -> int | None:

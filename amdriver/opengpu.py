@@ -41,6 +41,7 @@ STAGING_BYTES: Final = 4 << 20
 WAIT_S: Final = 5.0  # for an engine with little to do
 SLOWEST_BYTES_PER_S: Final = 1e9  # an SDMA engine does more, also over XGMI and PCIe
 COMPUTE_WAIT_S: Final = 2.0
+CLOCK_HZ: Final = 100e6  # of the counter that engines stamp (amd-bringup.md section 9)
 _U64: Final = struct.Struct("<Q")
 
 
@@ -620,6 +621,19 @@ class OpenGpu:
             self._submit(to, 8 * count)
             self.synchronize(engine=engine)
             return list(struct.unpack(f"<{count}Q", memory.read()))
+
+    def timed_copy(self, dst: GpuBuffer, src: GpuBuffer, *, engine: int = 0) -> float:
+        """Copy all of `src` and wait: how long the engine took, by its own stamps before and after. Seconds, in steps of 10 ns."""
+        to = self._engine(engine, "timing a copy")
+        with self.alloc(16, where="host") as memory:
+            va = memory.gpu_va
+            to.queue.add(sdma_packets.timestamp(va))
+            to.queue.add(self._copy_packet("timing a copy", dst, 0, src, 0, src.size))
+            to.queue.add(sdma_packets.timestamp(va + 8))
+            self._submit(to, src.size + 16, [dst])
+            self.synchronize(engine=engine)
+            before, after = struct.unpack("<2Q", memory.read())
+        return (after - before) / CLOCK_HZ
 
     def trap(self, engine: int, context: int) -> None:
         """Have an engine send an interrupt with this context (28 bits), and wait until it is past it."""

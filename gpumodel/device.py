@@ -97,6 +97,7 @@ class ModelGpu:
         self.fresh_config = self.config.copy()
         self.wrongs: list[str] = []
         self.lost_during = ""  # the stage at which the device leaves the bus; see stage
+        self.clobbers_after_exit = False  # a driver that is gone without having stopped the GPU costs the discovery table
         self.nbio, self.psp, self.smu, self.gmc = Nbio(self), Psp(self), Smu(self), Gmc(self)
         self.gfx, self.sdma, self.xgmi, self.ras = Gfx(self), Sdma(self), Xgmi(self), Ras(self)
         self.ih, self.vcn, self.jpeg = Ih(self), Vcn(self), Jpeg(self)
@@ -123,6 +124,7 @@ class ModelGpu:
         self.faults: list[ActiveFault] = []
         self.held_by: LockHolder | None = None  # somebody else who holds the lock
         self._lock = threading.RLock()
+        self._locked = 0  # how often by who has it
 
     @property
     def clock(self) -> Clock:
@@ -196,10 +198,19 @@ class ModelGpu:
             raise _held(self.bdf, self.held_by)
         if not self._lock.acquire(blocking=False):
             raise _held(self.bdf, LockHolder(f"lock of {self.bdf}", os.getpid(), "another thread of this process"))
+        self._locked += 1
         try:
             yield
         finally:
+            self._locked -= 1
+            if self._locked == 0:
+                self._let_go()
             self._lock.release()
+
+    def _let_go(self) -> None:
+        """Whoever had the device has given it up, or is gone."""
+        if self.clobbers_after_exit and self.config.bus_master and self.psp.ring.size:
+            self.clobber_table()
 
 
 def _held(bdf: str, holder: LockHolder) -> Refused:

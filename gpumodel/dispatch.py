@@ -2,7 +2,8 @@
 
 Source: Linux v7.3 amdkfd/v9_structs.h (compute registers), hardware/amd-bringup.md section 10; the AQL kernel descriptor
 and its user SGPRs: HSA platform specification. A `Dispatcher` is set as `gpu.gfx.dispatcher`; the default one knows only
-the model's own programs, whatever else it is given ends at once and is recorded ("not interpreted").
+the model's own programs and a handful of real instructions (shader.py), whatever else it is given ends at once and is
+recorded ("not interpreted").
 
 A program: a header of two dwords (MAGIC, number of operations), then 32 bytes an operation: code, a, b, c, 64 bits each.
 With FROM_KERNARG (or FROM_KERNARG_B) in the code, a (or b) is the offset in kernarg memory where the address stands."""
@@ -120,9 +121,9 @@ class ModelPrograms:
     def run(self, dispatch: Dispatch) -> None:
         magic, count = _HEADER.unpack(dispatch.memory.read(dispatch.program, _HEADER.size))
         if magic != MAGIC or count > MOST_OPERATIONS:
-            self._record(
-                f"program at {dispatch.program:#x} of XCC {dispatch.xcc} not interpreted: starts {magic:#010x}"
-            )
+            from gpumodel import shader
+
+            shader.run(dispatch, self._record)
             return
         body = dispatch.memory.read(dispatch.program + _HEADER.size, count * _OPERATION.size)
         for code, a, b, c in _OPERATION.iter_unpack(body):

@@ -48,6 +48,7 @@ class ShowsAt(StrEnum):
     LOOK = "look"  # without touching anything
     BRING_UP = "bring-up"  # only when a driver starts the GPU
     RESET = "reset"  # only when somebody resets it
+    WORK = "work"  # only while it works
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +290,14 @@ def _reset_lies(gpu: ModelGpu, method: str) -> None:
 
 
 def _clobbered_after(gpu: ModelGpu, method: str) -> None:
-    gpu.resets.clobbers_after.add(Reset(method))
+    if method == UNCLEAN_EXIT:
+        gpu.clobbers_after_exit = True
+    else:
+        gpu.resets.clobbers_after.add(Reset(method))
+
+
+def _throttle(gpu: ModelGpu, reason: str) -> None:
+    gpu.smu.telemetry.throttled_by = reason
 
 
 def _flr_loses_config(gpu: ModelGpu, value: int) -> None:
@@ -300,6 +308,15 @@ def _one_member_late(gpu: ModelGpu, value: int) -> None:
     gpu.resets.late = True
 
 
+UNCLEAN_EXIT = "unclean-exit"  # a driver that is gone without having stopped the GPU
+# Why the SMU may throttle (smu13_driver_if_v13_0_6.h: thermal throttler bits), and the sum that grows meanwhile.
+THROTTLERS: Mapping[str, str] = {
+    "prochot": "ProchotResidencyAcc",
+    "ppt": "PptResidencyAcc",
+    "socket": "SocketThmResidencyAcc",
+    "vr": "VrThmResidencyAcc",
+    "hbm": "HbmThmResidencyAcc",
+}
 # What the boot firmware loads one by one, then what the secure OS is asked for.
 _COMPONENTS = ("kdb", "spl", "sys-drv", "soc-drv", "intf-drv", "dbg-drv", "ras-drv", "sos", "tmr", "ta")
 _FIRMWARE = ("sdma", "mec", "mec-jt", "rlc-cntl", "rlc-gpm", "rlc-srm", "rlc-g", "reg-list", "p2s")
@@ -353,7 +370,7 @@ def _methods(chip: Chip) -> Mapping[str, int | str]:
 
 
 def _booting_methods(chip: Chip) -> Mapping[str, int | str]:
-    return {**{str(reset): str(reset) for reset in _BOOTING}, **_OF_ACTIONS}
+    return {**{str(reset): str(reset) for reset in _BOOTING}, **_OF_ACTIONS, UNCLEAN_EXIT: UNCLEAN_EXIT}
 
 
 _OF_ACTIONS: dict[str, int | str] = {"hive-reset": str(Reset.MODE1)}  # a hive is reset by mode1 of every member
@@ -644,13 +661,24 @@ _FAULTS = (
     ),
     Fault(
         "discovery-clobbered-after",
-        "after one kind of reset somebody's data lies over the discovery table",
-        "the table is written by boot firmware and overwritten at once (amd-discovery.md section 1)",
-        "the reset takes place, and the signature is wrong after it",
+        "after one kind of reset, or a driver that was killed, somebody's data lies over the discovery table",
+        "the table is written by boot firmware and overwritten at once; unclean-exit: once the lock is given up while bus "
+        "mastering is on and the PSP's ring is there, a guess (amd-discovery.md section 1; user-wants.md A2)",
+        "the reset or the killed start took place, and the signature is wrong after it",
         NEVER,
         _clobbered_after,
         Argument("METHOD", "which kind", "mode1", words=_booting_methods),
         ShowsAt.RESET,
+    ),
+    Fault(
+        "throttle",
+        "the power firmware throttles half of the time",
+        "its sum of throttled steps grows, clocks and copies are at 60 % meanwhile (amd-telemetry.md section 3)",
+        "times of the same work fall into two groups; a residency counter of the metrics moves",
+        NEVER,
+        _throttle,
+        Argument("REASON", "which limit", "ppt", words=_themselves(tuple(THROTTLERS))),
+        ShowsAt.WORK,
     ),
     Fault(
         "one-member-late",

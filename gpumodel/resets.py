@@ -74,6 +74,7 @@ class Resets:
         self.lies: set[Reset] = set()
         self.clobbers_after: set[Reset] = set()
         self.wears_out: int | None = None
+        self._gpu.clobbers_after_exit = False
         self.late = False
         self.loses_config = False
 
@@ -195,7 +196,7 @@ class Resets:
         gpu.psp.firmware_up()
         gpu.write_table()
         gpu.xgmi.retrain()
-        self._bring_back(ShowsAt.LOOK, ShowsAt.BRING_UP)
+        self._bring_back(ShowsAt.LOOK, ShowsAt.BRING_UP, ShowsAt.WORK)
         if careless:
             gpu.psp.stop_boot(DATA_ABORT)
         elif self.wears_out is not None and self._mode1s > self.wears_out:

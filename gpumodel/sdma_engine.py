@@ -303,7 +303,8 @@ class Engine:
             return True
         self.at_work = ring
         life = self._life
-        self.gpu.hive.events.after(timed.seconds, lambda: self._finish(ring, timed, life), follow=True)
+        seconds = timed.seconds * self.gpu.smu.telemetry.slowness
+        self.gpu.hive.events.after(seconds, lambda: self._finish(ring, timed, life), follow=True)
         return False
 
     def _finish(self, ring: Ring, timed: Timed, life: int) -> None:

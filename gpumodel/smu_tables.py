@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gpumodel import pciconfig
 from gpumodel.chips import XCCS, Board
+from gpumodel.faults import THROTTLERS
 from registers.amd import structs_smu_13_0_6, structs_smu_13_0_12
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ NO_VERSION = 0xFFFFFFFF  # pldmVersion (item 33)
 _BUSY_HEAT = 35.0  # guess: degrees between idle and full load
 _SWING_S = 7.0  # guess: the sensors wander with this period
 _NODE_POWER_LIMIT = 8
+THROTTLE_PERIOD_S = 4e-3  # guess: fault throttle: so often, half of it throttled
+THROTTLED_CLOCK = 0.6  # guess: share of the clocks that is left meanwhile
 
 
 def q10(value: float) -> int:
@@ -55,6 +58,8 @@ class Telemetry:
         self._seen = 0.0
         self._energy_j = 0.0
         self._sums: dict[str, float] = {}
+        self.throttled_by = ""  # fault throttle: a word of faults.THROTTLERS
+        self._throttled_since = 0.0
 
     def power_on(self, used: bool) -> None:
         now = self._gpu.clock.now()
@@ -63,6 +68,8 @@ class Telemetry:
         self._since = None
         self._energy_j = 0.0
         self._sums.clear()
+        self.throttled_by = ""
+        self._throttled_since = now
         if used:
             self._since = self._on_since
 
@@ -125,7 +132,18 @@ class Telemetry:
 
     def gfx_clock(self) -> int:
         low, high = self._gpu.smu.gfx_range
-        return round(low + self.load * (high - low))
+        return round((low + self.load * (high - low)) / self.slowness)
+
+    @property
+    def slowness(self) -> float:
+        """How much longer work takes now than it should."""
+        passed_s = (self._gpu.clock.now() - self._throttled_since) % THROTTLE_PERIOD_S
+        return 1 / THROTTLED_CLOCK if self.throttled_by and passed_s < THROTTLE_PERIOD_S / 2 else 1.0
+
+    def _throttled_steps(self) -> int:
+        """Accumulation steps in which it throttled."""
+        periods, rest_s = divmod(self._gpu.clock.now() - self._throttled_since, THROTTLE_PERIOD_S)
+        return int((periods * THROTTLE_PERIOD_S / 2 + min(rest_s, THROTTLE_PERIOD_S / 2)) / STEP_S)
 
     def metrics(self) -> bytes:
         """MetricsTableV0_t of 13.0.6, or MetricsTable_t of 13.0.12."""
@@ -164,6 +182,8 @@ class Telemetry:
         table.Timestamp = int((now - self._on_since) / TIMESTAMP_S)
         table.SocketEnergyAcc = self._energy(1.0)
         table.XcdEnergyAcc, table.AidEnergyAcc, table.HbmEnergyAcc = map(self._energy, (0.5, 0.2, 0.2))
+        if self.throttled_by:
+            setattr(table, THROTTLERS[self.throttled_by], self._throttled_steps())
         self._clocks(table)
         table.XgmiWidth, table.XgmiBitrate = board.xgmi_lanes, board.xgmi_rate
         table.SocketGfxBusy, table.SocketGfxBusyAcc = q10(100 * self.load), self._sum("busy")

@@ -66,12 +66,14 @@ class Mechanic(Protocol):
 
 @dataclass(slots=True)
 class DriverMechanic:
-    """`golden` gives the saved good discovery table of a GPU (by its serial number, as the probe tells it)."""
+    """`golden` gives the saved good discovery table of a GPU (by its serial number, as the probe tells it); `kernel_s`: how
+    long the bound driver may take for a reset of its own."""
 
     golden: Callable[[str], bytes | None] = lambda serial: None
     firmware_dirs: Sequence[Path] | None = None
     sys_root: Path = Path("/sys")
     proc_root: Path = Path("/proc")
+    kernel_s: float = KERNEL_RECOVER_S
 
     def carry_out(
         self, rung: Rung, targets: Sequence[Subject], reports: Mapping[int, ProbeReport], on_stage: OnStage
@@ -383,7 +385,7 @@ class _Work:
 
     def _recover(self, subject: Subject) -> None:
         root = self.mechanic.sys_root / "kernel/debug/dri"
-        told = reset_by_driver(subject.bdf, root=root, limit_s=KERNEL_RECOVER_S) or frozenset()
+        told = reset_by_driver(subject.bdf, root=root, limit_s=self.mechanic.kernel_s) or frozenset()
         self.gone = {one.index: one.bdf in told or None for one in self.subjects}
         self.what = "amdgpu reset it, and its hive"
 

@@ -81,10 +81,10 @@ def test_program_stores_adds_and_copies() -> None:
 
 def test_unknown_code_ends_at_once_and_is_recorded() -> None:
     rig, queue = prepared()
-    rig.put(PROGRAM, 0xBF810000, 0)
+    rig.put(PROGRAM, 0xD1FE0000, 0)
     queue.submit(*dispatch(PROGRAM), release_mem(SIGNAL, 1))
     assert rig.get(SIGNAL) == 1
-    assert rig.gpu.wrongs == ["dispatch: program at 0x400000 of XCC 0 not interpreted: starts 0xbf810000"]
+    assert rig.gpu.wrongs == ["dispatch: program at 0x400000 of XCC 0 not interpreted: starts 0xd1fe0000"]
 
 
 def endless() -> tuple[Rig, Queue]:
