@@ -38,7 +38,6 @@ from base.resets import ResetStep as ResetStep
 from base.runs import Iteration as Iteration  # what `run_scenario` gives
 from base.runs import RunOutcome as RunOutcome
 from base.runs import RunReport as RunReport
-from base.runs import statistics as run_statistics
 from base.version import VERSION
 from pcibus.transport import Can, FunctionInfo, Transport
 
@@ -62,7 +61,7 @@ if TYPE_CHECKING:
     from amdriver.trace_events import DecodedTrace as DecodedTrace
     from evidence import Bundle as Bundle
     from evidence import Checked as Checked
-    from evidence import Places
+    from evidence import Places, Problem
     from firmware.model import FirmwareFile
     from firmware.verify import VerifyReport
     from gpumodel.remote_pci import RemoteServer
@@ -230,7 +229,8 @@ def _replays(address: str, file: str, clock: Clock | None) -> list[Gpu]:
 
 
 def _remotes(address: str) -> list[Gpu]:
-    """The supported GPUs behind a server, on the real clock: time passes there, whatever the caller's other GPUs live on."""
+    """The supported GPUs behind a server, on the real clock: time passes there, whatever the caller's other GPUs live
+    on."""
     from amdriver.parts import AMD_VENDOR, part_of
     from pcibus.remote import open_remote
 
@@ -251,7 +251,8 @@ def _remotes(address: str) -> list[Gpu]:
 
 
 def _through_vfio(address: str, rest: str, sys_root: Path) -> Gpu:
-    """A GPU that is bound to vfio-pci. Nothing is opened yet: opening it lets the kernel reset it, which must be allowed."""
+    """A GPU that is bound to vfio-pci. Nothing is opened yet: opening it lets the kernel reset it, which must be
+    allowed."""
     from pcibus.vfio import VfioTransport
 
     place, _, option = rest.partition("?")
@@ -309,7 +310,8 @@ def _on_this_bus(sys_root: Path) -> list[Gpu]:
 def probe(
     on: Sequence[str] = (), gpus: Sequence[str] = (), *, clock: Clock | None = None, sys_root: Path | None = None
 ) -> list[ProbeReport]:
-    """Ask every selected GPU what is wrong with it; changes nothing, and takes at most about 2 s whatever the GPUs do."""
+    """Ask every selected GPU what is wrong with it; changes nothing, and takes at most about 2 s whatever the GPUs
+    do."""
     return probe_gpus(list_gpus(on, gpus, clock=clock, sys_root=sys_root), sys_root=sys_root)
 
 
@@ -338,9 +340,11 @@ def probe_gpus(
 
 
 def bus_states(found: Sequence[Gpu]) -> list[tuple[str, str | None]]:
-    """For each GPU its state and UUID. State: `ok`, `lost` (config space reads all ones), `unknown` (it cannot be read).
+    """For each GPU its state and UUID. State: `ok`, `lost` (config space reads all ones), `unknown` (it cannot be
+    read).
 
-    Asks config space only, in a child on this machine's bus: while a reset goes on, the kernel lets its readers sleep."""
+    Asks config space only, in a child on this machine's bus: while a reset goes on, the kernel lets its readers
+    sleep."""
     outcomes = _looks(found, [partial(_bus_state, gpu) for gpu in found], "reading config space")
     return [outcome.value or ("unknown", None) for outcome in outcomes]
 
@@ -354,8 +358,8 @@ def _bus_state(gpu: Gpu) -> tuple[str, str | None]:
 def list_there(on: Sequence[str] = (), gpus: Sequence[str] = ()) -> tuple[list[Gpu], list[Unavailable]]:
     """The GPUs that are there, and an error for each address of this machine's bus at which there is none.
 
-    For a bundle, which says most about a GPU that has gone: what other commands take for the end is told beside the rest.
-    Raises what `list_gpus` raises for other addresses and selections."""
+    For a bundle, which says most about a GPU that has gone: what other commands take for the end is told beside the
+    rest. Raises what `list_gpus` raises for other addresses and selections."""
     found: list[Gpu] = []
     missing: list[Unavailable] = []
     for address in list(on) or os.environ.get("GPUMEND_ON", "").split() or [""]:
@@ -393,17 +397,22 @@ def write_bundle(
     ras_counts: bool = False,
     problem: str = "",
     incidence: str = "",
+    run: Path | None = None,
+    extra: dict[str, bytes] | None = None,
     settings: dict[str, Any] | None = None,
     firmware: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Written:
-    """Collect what a vendor asks for about these GPUs (none: about this machine), write it, read it again.
+    """Collect what a vendor asks for about these GPUs (none: about this machine), write it, read it again. `run`: the
+    folder of a scenario's run, whose files go into it, redacted; its steps, incidence and command into the report.
+    `extra`: more files.
 
-    `output`: a file (.tar.zst, .tar.gz), a folder that is not there yet, or None for one of its own below the user's state
-    folder. `problem`, `incidence`: what only the reporter knows. An archive is collected in a folder there, so that a
-    machine that dies leaves what it had; the folder goes when the archive is whole. Changes nothing on any GPU.
-    Raises Refused (`output` is there), NotPermitted, Unavailable."""
+    `output`: a file (.tar.zst, .tar.gz), a folder that is not there yet, or None for one of its own below the user's
+    state folder. `problem`, `incidence`: what only the reporter knows. An archive is collected in a folder there, so
+    that a machine that dies leaves what it had; the folder goes when the archive is whole. Changes nothing on any
+    GPU. Raises Refused (`output` is there), NotPermitted, Unavailable."""
     import shutil
+    from dataclasses import replace
 
     from evidence import Problem, check, collect, default_folder, pack
     from evidence.archive import require_packer, suffix_of
@@ -414,6 +423,8 @@ def write_bundle(
         require_packer(output)  # before minutes of collecting
         _require_free(output)
     folder = default_folder() if packs or output is None else output
+    told, files = _run_for_bundle(run) if run is not None else (Problem(), {})
+    told = replace(told, summary=problem or told.summary, incidence=incidence or told.incidence)
     if progress is not None:
         progress(f"into {folder}")
     bundle = collect(
@@ -421,7 +432,8 @@ def write_bundle(
         folder,
         redact=redact,
         ras_counts=ras_counts,
-        problem=Problem(problem, incidence=incidence),
+        problem=told,
+        extra={**_journal_for_bundle(), **files, **(extra or {})},
         settings=settings,
         firmware_dirs=search_dirs(firmware),
         places=_places(),
@@ -434,6 +446,30 @@ def write_bundle(
     if checked.ok:
         shutil.rmtree(folder, ignore_errors=True)
     return Written(output, bundle, checked)
+
+
+JOURNAL_BYTES = 1 << 20  # of the newest entries in a bundle
+
+
+def _journal_for_bundle() -> dict[str, bytes]:
+    """Every reset that this user's journal knows: part 9 of what a vendor wants. {} where there is none."""
+    from base.files import read_bounded
+    from resets.journal import default_path
+
+    try:
+        data = read_bounded(default_path(), 256 << 20)
+    except GpumendError:
+        return {}
+    return {"resets.jsonl": data[-JOURNAL_BYTES:].partition(b"\n")[2] if len(data) > JOURNAL_BYTES else data}
+
+
+def _run_for_bundle(folder: Path) -> tuple[Problem, dict[str, bytes]]:
+    """What a run's folder says of the problem, and its files by their names in a bundle."""
+    from evidence import Problem
+    from repro.finished import files_of, problem_of
+
+    words = problem_of(folder)
+    return Problem(**words), {f"run/{name}": data for name, data in files_of(folder).items()}
 
 
 def _places() -> Places:
@@ -461,8 +497,17 @@ def _require_free(output: Path) -> None:
         raise cannot_write(OSError(number, os.strerror(number)), output)
 
 
+def run_progress(path: Path) -> dict[str, Any] | None:
+    """How far a run came, by its folder: scenario, iterations, the last thing that it did, and whether the machine was
+    started anew since. None: that folder is none of a run."""
+    from repro.finished import progress_of
+
+    return progress_of(path)
+
+
 def check_bundle(path: Path) -> Checked:
-    """Read a bundle's folder or archive, from whomever, and say whether it is whole; nothing is unpacked to disk.
+    """Read a bundle's folder or archive, or a run's folder, from whomever, and say whether it is whole; nothing is
+    unpacked to disk.
 
     Raises Unavailable, NotPermitted or UsageError when it cannot be read at all."""
     from evidence import check
@@ -575,7 +620,8 @@ def _ip_dict(ip: IpInstance) -> dict[str, Any]:
 
 
 def discovery_file(path: Path) -> Discovery:
-    """Read and validate a discovery binary in a file. Raises what reading a file can raise; damage is in its findings."""
+    """Read and validate a discovery binary in a file. Raises what reading a file can raise; damage is in its
+    findings."""
     from amdriver.discovery import validate
     from base.files import MIB, read_bounded
 
@@ -673,7 +719,8 @@ def gpu_name(gpu: Gpu) -> str:
 
 
 def _key(gpu: Gpu) -> str:
-    """The name under which a GPU's good copy is kept: its serial, as `probe` tells it; its bus address if it shows none.
+    """The name under which a GPU's good copy is kept: its serial, as `probe` tells it; its bus address if it shows
+    none.
 
     Raises Undecided when the GPU cannot be asked: its copy may be there all the same."""
     from pcibus.config import is_lost, serial_number
@@ -818,7 +865,8 @@ def _register_look(gpu: Gpu, item: Discovery, names: Sequence[str]) -> Callable[
 
 
 def registers_named(name: str) -> list[Entry]:
-    """The tables' entries of exactly this name (instance brackets and the kernel's prefixes allowed). UsageError: none."""
+    """The tables' entries of exactly this name (instance brackets and the kernel's prefixes allowed). UsageError:
+    none."""
     from registers.tables import lookup, near, split_instance
 
     entries = lookup(split_instance(name)[0])
@@ -860,11 +908,12 @@ def register_tables() -> tuple[str, list[str]]:
 
 
 def read_trace(path: Path, *, discovery: Path | None = None, gpu: Gpu | None = None) -> DecodedTrace:
-    """Decode a trace of register accesses: a recording of ours, or lines `R|W|D offset value [xN] ; name`; gzip or plain.
+    """Decode a trace of register accesses: a recording of ours, or lines `R|W|D offset value [xN] ; name`; gzip or
+    plain.
 
-    Bases come from the table in the file `discovery`, else from `gpu`, else from the trace itself, else they are assumed.
-    Raises InvalidData (no trace, or the table is another GPU's), Undecided (a table that cannot be trusted), and what
-    opening a file can raise; lines that cannot be read are in the answer's `damage`."""
+    Bases come from the table in the file `discovery`, else from `gpu`, else from the trace itself, else they are
+    assumed. Raises InvalidData (no trace, or the table is another GPU's), Undecided (a table that cannot be trusted),
+    and what opening a file can raise; lines that cannot be read are in the answer's `damage`."""
     from amdriver.trace_events import read_trace as read
 
     if discovery is not None:
@@ -882,7 +931,8 @@ def count_trace(trace: DecodedTrace) -> list[BlockCount]:
 
 
 def fold_trace(trace: DecodedTrace, *, blocks: Sequence[str] = (), writes_only: bool = False) -> list[Folded]:
-    """The trace with repeats folded, narrowed to these blocks (and marks). UsageError for a block that it does not touch."""
+    """The trace with repeats folded, narrowed to these blocks (and marks). UsageError for a block that it does not
+    touch."""
     from amdriver.trace_compare import fold
 
     wanted = _blocks(blocks, {event.place.block for event in trace.events})
@@ -918,7 +968,8 @@ def _blocks(asked: Sequence[str], there: set[str]) -> set[str]:
 def diff_traces(
     a: DecodedTrace, b: DecodedTrace, *, blocks: Sequence[str] = (), order: bool = False, reads: bool = False
 ) -> Comparison:
-    """Compare what two traces wrote, register by register (trace_compare.py). Undecided when they have none in common."""
+    """Compare what two traces wrote, register by register (trace_compare.py). Undecided when they have none in
+    common."""
     from amdriver.trace_compare import compare
 
     wanted = _blocks(blocks, {event.place.block for event in (*a.events, *b.events)})
@@ -950,9 +1001,9 @@ def record_trace(gpu: Gpu, path: Path, *, firmware: str | None = None, dry_run: 
     """Boot a GPU through our driver, write down every access of the boot to a new file, close the GPU again.
 
     A name that ends in .gz is packed. Returns `path`, `status`, `start_state`, `steps`, `accesses`, `seconds` (of the
-    GPU's clock), after reading the file back. When the boot fails its error is raised and the trace up to there stays.
-    Raises Refused (the file is there already; what `Device.open` refuses), Unavailable (firmware), Undecided (the file is
-    not whole)."""
+    GPU's clock), after reading the file back. When the boot fails its error is raised and the trace up to there
+    stays. Raises Refused (the file is there already; what `Device.open` refuses), Unavailable (firmware), Undecided
+    (the file is not whole)."""
     from firmware.store import search_dirs
     from pcibus.tracesink import check_new
 
@@ -1078,8 +1129,8 @@ def serve_vfio_user(
     folder: str | Path, spec: str, *, kept: int | None = None, say: Callable[[str], None] | None = None
 ) -> VfioUserServer:
     """Serve software GPUs as sockets FOLDER/gpu0.sock, gpu1.sock and so on, until the answer's `close()`: QEMU's
-    `vfio-user-pci` shows each to its guest as a PCI device. `say` is told when something goes wrong; `kept`: how many of
-    the last accesses of each GPU are in its trace (FOLDER/gpu0.trace, written on failure and by `dump()`).
+    `vfio-user-pci` shows each to its guest as a PCI device. `say` is told when something goes wrong; `kept`: how many
+    of the last accesses of each GPU are in its trace (FOLDER/gpu0.trace, written on failure and by `dump()`).
 
     They live on the real clock. Raises UsageError (a name too long), Refused (another server is there), Unavailable,
     NotPermitted."""
@@ -1102,12 +1153,13 @@ def open(
 ) -> OpenGpu:
     """Bring up one GPU with our own driver, to allocate, copy and fence on it; use it with `with`, or call `close`.
 
-    `address` as `--on` takes it (None: GPUMEND_ON, else this machine's PCI bus), `gpu` as `-g` where there are several.
-    What its VRAM held is lost. `recover`: where a wait finds a stuck queue, that queue is freed (see `recover` below) before
-    KernelHung or KernelFault is raised.
+    `address` as `--on` takes it (None: GPUMEND_ON, else this machine's PCI bus), `gpu` as `-g` where there are
+    several. What its VRAM held is lost. `recover`: where a wait finds a stuck queue, that queue is freed (see
+    `recover` below) before KernelHung or KernelFault is raised.
 
-    Raises UsageError (none or several fit), Unavailable (nothing there, or firmware missing: named, with its package),
-    Refused (a driver is bound, or a process holds it: named), WaitTimeout and others of GpumendError when bring-up fails."""
+    Raises UsageError (none or several fit), Unavailable (nothing there, or firmware missing: named, with its
+    package), Refused (a driver is bound, or a process holds it: named), WaitTimeout and others of GpumendError when
+    bring-up fails."""
     from amdriver.opening import open_gpu
 
     found = list_gpus([address] if address else (), () if gpu is None else [str(gpu)], clock=clock)
@@ -1124,10 +1176,11 @@ def open_hive(
     clock: Clock | None = None,
     recover: bool = False,
 ) -> OpenHive:
-    """Bring up several GPUs side by side (all at `address`, or those that `gpus` names): a sequence of what `open` returns.
+    """Bring up several GPUs side by side (all at `address`, or those that `gpus` names): a sequence of what `open`
+    returns.
 
-    `hive[0].map_peer(buffer)` gives GPU 0 an address of a buffer of another. When one cannot be brought up, the others are
-    closed again and its error is raised, as `open` does; `recover` as there."""
+    `hive[0].map_peer(buffer)` gives GPU 0 an address of a buffer of another. When one cannot be brought up, the
+    others are closed again and its error is raised, as `open` does; `recover` as there."""
     from amdriver.opening import Target, open_gpus
 
     addresses = [address] if isinstance(address, str) else list(address or ())
@@ -1143,10 +1196,12 @@ def open_hive(
 def recover(
     gpu: OpenGpu, queue: AnyQueue | None = None, *, engine: int | None = None, limit: str = "mode2"
 ) -> Recovery:
-    """After a kernel that hangs or faults on an open GPU: free its queue, or the MEC of its XCC, or all engines (mode2),
-    whichever helps first, no further than `limit` (`queue`, `mec`, `mode2`). VRAM, other queues and other GPUs stay.
+    """After a kernel that hangs or faults on an open GPU: free its queue, or the MEC of its XCC, or all engines
+    (mode2), whichever helps first, no further than `limit` (`queue`, `mec`, `mode2`). VRAM, other queues and other
+    GPUs stay.
 
-    `queue`, `engine`: what is stuck, where that is known. Raises RecoveryFailed: then the GPU needs a reset as a whole."""
+    `queue`, `engine`: what is stuck, where that is known. Raises RecoveryFailed: then the GPU needs a reset as a
+    whole."""
     return gpu.recover(queue, engine=engine, limit=limit)
 
 
@@ -1209,10 +1264,11 @@ def selftest(
     firmware: str | Path | None = None,
     clock: Clock | None = None,
 ) -> list[SelftestReport]:
-    """Bring up every selected GPU and test it: memory, every engine, every XCC, clocks, interrupts, peers; verified twice.
+    """Bring up every selected GPU and test it: memory, every engine, every XCC, clocks, interrupts, peers; verified
+    twice.
 
-    What their VRAM held is lost. A GPU that fails or cannot be opened is a report, not an exception. Raises UsageError, and
-    Unavailable when nothing is there or firmware is missing."""
+    What their VRAM held is lost. A GPU that fails or cannot be opened is a report, not an exception. Raises
+    UsageError, and Unavailable when nothing is there or firmware is missing."""
     return selftest_gpus(list_gpus(on, gpus, clock=clock), level=level, firmware=firmware)
 
 
@@ -1226,7 +1282,8 @@ def selftest_gpus(
     firmware: str | Path | None = None,
     progress: Callable[[SelftestProgress], None] | None = None,
 ) -> list[SelftestReport]:
-    """The same for GPUs that `list_gpus` found. `engines`: only these SDMA engines; `skip`: names of checks to leave out."""
+    """The same for GPUs that `list_gpus` found. `engines`: only these SDMA engines; `skip`: names of checks to leave
+    out."""
     from amdriver.opening import open_gpu
     from amdriver.selftest import run
     from amdriver.selftest_report import level_of
@@ -1261,7 +1318,8 @@ def plan_selftest(
     skip: Sequence[str] = (),
     firmware: str | Path | None = None,
 ) -> list[dict[str, Any]]:
-    """What `selftest_gpus` would do to each GPU: `status`, `steps` in words, `error` (why it would be refused, or None).
+    """What `selftest_gpus` would do to each GPU: `status`, `steps` in words, `error` (why it would be refused, or
+    None).
 
     Writes nothing. Raises UsageError, and Unavailable when firmware is missing."""
     from amdriver.opening import check_free
@@ -1286,9 +1344,10 @@ def plan_selftest(
 
 @dataclass(slots=True)
 class ResetOptions:
-    """How a reset goes about it. `force`: methods for which the safety table may be overruled; `unbind`, `kill_holders`: what
-    is in the way may be removed; `selftest`: test what was recovered (its VRAM is overwritten); `evidence`: the folder for
-    the bundle (None: a new one below the state folder); `deep`: reset GPUs that are well, too."""
+    """How a reset goes about it. `force`: methods for which the safety table may be overruled; `unbind`,
+    `kill_holders`: what is in the way may be removed; `selftest`: test what was recovered (its VRAM is overwritten);
+    `evidence`: the folder for the bundle (None: a new one below the state folder); `deep`: reset GPUs that are well,
+    too."""
 
     method: str = "auto"
     force: Sequence[str] = ()
@@ -1309,9 +1368,9 @@ def reset(
 ) -> ResetReport:
     """Bring the selected GPUs back, mildest method first, each verified; options: those of ResetOptions.
 
-    In a hive other members may be hit: `plan_reset` tells before. A GPU that is refused or stays sick is in the report, not
-    an exception; `exit_code` sums it up. Raises UsageError, Unavailable (nothing there; no place for journal or
-    evidence), NotPermitted."""
+    In a hive other members may be hit: `plan_reset` tells before. A GPU that is refused or stays sick is in the
+    report, not an exception; `exit_code` sums it up. Raises UsageError, Unavailable (nothing there; no place for
+    journal or evidence), NotPermitted."""
     everyone = with_neighbours(list_gpus(on, (), clock=clock))
     return reset_gpus(everyone, select(everyone, gpus), ResetOptions(**options))
 
@@ -1347,8 +1406,8 @@ def reset_gpus(
 def plan_reset(
     everyone: Sequence[Gpu], wanted: Sequence[Gpu], options: ResetOptions | None = None
 ) -> tuple[list[Preview], list[GpuOutcome]]:
-    """What `reset_gpus` would do, by hive or lone GPU: methods in their order, whom each hits, who is in the way; and those
-    GPUs that are never reset, with why. Writes nothing."""
+    """What `reset_gpus` would do, by hive or lone GPU: methods in their order, whom each hits, who is in the way; and
+    those GPUs that are never reset, with why. Writes nothing."""
     from resets.session import preview_all
 
     options = options or ResetOptions()
@@ -1546,7 +1605,9 @@ def scenario_steps(scenario: Scenario) -> list[str]:
     return steps_of(scenario)
 
 
-def check_scenario(scenario: Scenario, everyone: Sequence[Gpu], wanted: Sequence[Gpu], *, firmware: str | None = None) -> None:
+def check_scenario(
+    scenario: Scenario, everyone: Sequence[Gpu], wanted: Sequence[Gpu], *, firmware: str | None = None
+) -> None:
     """Whether a scenario could be run on these GPUs; writes nothing. Raises what keeps it from being run."""
     from repro.preconditions import check_now, check_reports
 
@@ -1571,8 +1632,8 @@ def run_scenario(
 ) -> RunReport:
     """Run a scenario on `wanted` of `everyone` in reach, into a new folder (None: below the user's state folder).
 
-    What GPUs and drivers did is in the report. Raised is what keeps it from beginning: UsageError, Refused, NotPermitted,
-    Unavailable; then nothing was done, and there is no folder."""
+    What GPUs and drivers did is in the report. Raised is what keeps it from beginning: UsageError, Refused,
+    NotPermitted, Unavailable; then nothing was done, and there is no folder."""
     from dataclasses import replace
 
     from pcibus.trace import Trace
@@ -1608,9 +1669,15 @@ def run_scenario(
 
 
 def _run_tools(
-    scenario: Scenario, everyone: Sequence[Gpu], firmware: str | None, seed: int, asked: Asked | None, evidence: Path | None
+    scenario: Scenario,
+    everyone: Sequence[Gpu],
+    firmware: str | None,
+    seed: int,
+    asked: Asked | None,
+    evidence: Path | None,
 ) -> Any:
-    """What the modules of a scenario work with: resets go through the same climb as `reset`, one bundle before the first."""
+    """What the modules of a scenario work with: resets go through the same climb as `reset`, one bundle before the
+    first."""
     from repro.modules import Tools
     from resets.session import reset_all
 
@@ -1646,7 +1713,10 @@ def _run_settings(scenario: Scenario, wanted: Sequence[Gpu], seed: int, more: di
             "kernel": platform.release(),
             "amdgpu": _word_of(SYS_ROOT / "module/amdgpu/version"),
             "amdgpu source": _word_of(SYS_ROOT / "module/amdgpu/srcversion"),
-            **{f"VBIOS of GPU {gpu.index}": _word_of(SYS_ROOT / f"bus/pci/devices/{gpu.bdf}/vbios_version") for gpu in wanted},
+            **{
+                f"VBIOS of GPU {gpu.index}": _word_of(SYS_ROOT / f"bus/pci/devices/{gpu.bdf}/vbios_version")
+                for gpu in wanted
+            },
         },
         "definition": scenario.to_dict(),
         **more,
@@ -1662,6 +1732,37 @@ def _word_of(path: Path) -> str:
         return "not there"
 
 
+def run_result(report: RunReport) -> dict[str, Any]:
+    """A run's result as plain JSON values, as `result.json` of its folder has it."""
+    from repro.runner import result_dict
+
+    return result_dict(report)
+
+
+def require_free_output(path: Path) -> bool:
+    """Whether `path` names an archive, by its suffix. Raises what writing it would raise in the end: Refused where it
+    is there, Unavailable where its folder is not or the packer is missing."""
+    from evidence.archive import require_packer, suffix_of
+
+    packs = bool(suffix_of(path))
+    if packs:
+        require_packer(path)
+    _require_free(path)
+    return packs
+
+
+def write_text(path: Path, text: str) -> None:
+    """A new file, synced. Refused when it is there, NotPermitted, Unavailable."""
+    from evidence.writer import cannot_write, write_synced
+
+    try:
+        write_synced(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644), text.encode()
+        )
+    except OSError as error:
+        raise cannot_write(error, path) from error
+
+
 def export_scenario(scenario: Scenario) -> Exported:
     """A scenario as one Python file for any Python from 3.8 on, with nothing but its standard library.
 
@@ -1672,7 +1773,8 @@ def export_scenario(scenario: Scenario) -> Exported:
 
 
 def _memory_limit(found: Sequence[Gpu]) -> int | None:
-    """Bytes that one buffer of a self-test may have: a model's VRAM is memory of this machine, and so are its copies."""
+    """Bytes that one buffer of a self-test may have: a model's VRAM is memory of this machine, and so are its
+    copies."""
     modelled = sum(Can.HOST not in gpu.transport.can for gpu in found)
     if not modelled:
         return None
@@ -1694,7 +1796,8 @@ def _on_host(gpu: Gpu, doing: str) -> None:
 
 
 def plan_hand_over(gpu: Gpu, driver: str) -> list[str]:
-    """The sysfs writes that would give a GPU to a kernel driver ("": to none), as shell lines; [] if it is so already."""
+    """The sysfs writes that would give a GPU to a kernel driver ("": to none), as shell lines; [] if it is so
+    already."""
     from pcibus.binding import plan_bind, plan_unbind
 
     _on_host(gpu, "binding" if driver else "unbinding")
@@ -1707,7 +1810,8 @@ def hand_over(
 ) -> dict[str, Any]:
     """Give a GPU to a kernel driver ("": to none); bounded, read back. Returns `status` and the `driver` found after.
 
-    Raises Refused (a process holds it, or the lock is taken), NotPermitted, Unavailable, WaitTimeout (stuck, says where)."""
+    Raises Refused (a process holds it, or the lock is taken), NotPermitted, Unavailable, WaitTimeout (stuck, says
+    where)."""
     from pcibus.binding import bind, unbind
 
     _on_host(gpu, "binding" if driver else "unbinding")

@@ -6,8 +6,8 @@
         gpu.copy(b, a)
         assert b.read() == a.read()
 
-Copies and fills of one engine are done in the order given; `read` and `write` wait for what was queued before. Bad sizes and
-offsets, freed and foreign buffers are refused before anything is queued. Not for two threads at once.
+Copies and fills of one engine are done in the order given; `read` and `write` wait for what was queued before. Bad
+sizes and offsets, freed and foreign buffers are refused before anything is queued. Not for two threads at once.
 Source: Linux v7.3 sdma_v4_4_2.c (fence after copies), gfx_v9_4_3.c (fence by RELEASE_MEM)."""
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class NoSuchEngine(UsageError):
 
 
 class GpuBuffer:
-    """Memory that a GPU can reach: its own VRAM, memory of the host, or (mapped) VRAM of a peer. Made by OpenGpu.alloc."""
+    """Memory that a GPU can reach: its own VRAM, memory of the host, or (mapped) VRAM of a peer. Made by
+    OpenGpu.alloc."""
 
     def __init__(self, gpu: OpenGpu, buffer: Buffer, size: int) -> None:
         self.gpu = gpu
@@ -87,8 +88,8 @@ class GpuBuffer:
         return None
 
     def read(self, offset: int = 0, size: int | None = None) -> bytes:
-        """Bytes from `offset` on, after all copies and fills that were queued are done. All ones are not believed before
-        the GPU has shown that it answers: DeviceLost, or Undecided, when it does not.
+        """Bytes from `offset` on, after all copies and fills that were queued are done. All ones are not believed
+        before the GPU has shown that it answers: DeviceLost, or Undecided, when it does not.
 
         Raises Undecided when an engine got stuck while it was to write to this buffer: nobody knows what came."""
         held, size = self._range("reading", offset, size)
@@ -200,8 +201,8 @@ class Fence:
         return self._gpu._reached(self._engine, self._value)
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Until it is done. Raises QueueStuck (which names the engine and the packet that it stands at), DeviceLost, WorkLost;
-        on a GPU that recovers by itself KernelHung or KernelFault instead of QueueStuck.
+        """Until it is done. Raises QueueStuck (which names the engine and the packet that it stands at), DeviceLost,
+        WorkLost; on a GPU that recovers by itself KernelHung or KernelFault instead of QueueStuck.
 
         After the time that the work may take the engine counts as stuck; after a shorter `timeout_s` it does not."""
         wanted = self._timeout_s if timeout_s is None else timeout_s
@@ -336,7 +337,8 @@ class OpenGpu:
         return self._keep(GpuBuffer(self, held, size), held)
 
     def map_peer(self, memory: GpuBuffer) -> GpuBuffer:
-        """VRAM of another GPU of the hive, at an address of this one: copies go over XGMI. Free it before its owner does."""
+        """VRAM of another GPU of the hive, at an address of this one: copies go over XGMI. Free it before its owner
+        does."""
         self._require_open("mapping a peer's buffer")
         theirs = memory._open("mapping")
         if memory.gpu is self or memory.where != "vram":
@@ -380,14 +382,16 @@ class OpenGpu:
     ) -> None:
         """Queue a copy; any size and alignment. `size` None: all of the source from its offset on. It starts at once.
 
-        `engine`: which SDMA engine (None: 0); only copies of one engine keep their order without a fence between them."""
+        `engine`: which SDMA engine (None: 0); only copies of one engine keep their order without a fence between
+        them."""
         count = src.size - src_offset if size is None else size
         self.copy_many([(dst, dst_offset, src, src_offset, count)], engine=engine)
 
     def copy_many(
         self, pieces: Sequence[tuple[GpuBuffer, int, GpuBuffer, int, int]], *, engine: int | None = None
     ) -> None:
-        """Queue copies (dst, dst_offset, src, src_offset, size) together; all are checked before the first is queued."""
+        """Queue copies (dst, dst_offset, src, src_offset, size) together; all are checked before the first is
+        queued."""
         doing = "queueing a copy"
         to = self._engine(engine, doing)
         packets = [self._copy_packet(doing, *piece) for piece in pieces]
@@ -472,8 +476,8 @@ class OpenGpu:
     # ---- recovery
 
     def wait(self, signal: Signal, value: int, timeout_s: float = COMPUTE_WAIT_S) -> int:
-        """Until a signal of a compute queue is at least `value`; returns it. Raises QueueStuck, DeviceLost; on a GPU that
-        recovers by itself KernelHung or KernelFault, and then its queue takes work again."""
+        """Until a signal of a compute queue is at least `value`; returns it. Raises QueueStuck, DeviceLost; on a GPU
+        that recovers by itself KernelHung or KernelFault, and then its queue takes work again."""
         self._require_open("waiting for a signal")
         try:
             return signal.wait(value, timeout_s)
@@ -485,11 +489,11 @@ class OpenGpu:
     def recover(
         self, queue: AnyQueue | None = None, *, engine: int | None = None, limit: Level | str = Level.MODE2
     ) -> Recovery:
-        """Free what is stuck: `queue` (a compute queue), `engine` (SDMA), or with neither whatever does not move. First its
-        queue is reset, then the MEC of its XCC, then all engines (mode2), no further than `limit`.
+        """Free what is stuck: `queue` (a compute queue), `engine` (SDMA), or with neither whatever does not move.
+        First its queue is reset, then the MEC of its XCC, then all engines (mode2), no further than `limit`.
 
-        What was queued there is lost, and buffers that lost copies were to fill are uncertain; the rest of VRAM, the other
-        queues and the other GPUs stay, and every queue takes work again. Raises RecoveryFailed, DeviceLost."""
+        What was queued there is lost, and buffers that lost copies were to fill are uncertain; the rest of VRAM, the
+        other queues and the other GPUs stay, and every queue takes work again. Raises RecoveryFailed, DeviceLost."""
         self._require_open("recovering")
         queues: tuple[AnyQueue, ...] = () if queue is None else (queue,)
         engines: tuple[SdmaQueue, ...] = ()
@@ -623,7 +627,8 @@ class OpenGpu:
             return list(struct.unpack(f"<{count}Q", memory.read()))
 
     def timed_copy(self, dst: GpuBuffer, src: GpuBuffer, *, engine: int = 0) -> float:
-        """Copy all of `src` and wait: how long the engine took, by its own stamps before and after. Seconds, in steps of 10 ns."""
+        """Copy all of `src` and wait: how long the engine took, by its own stamps before and after. Seconds, in steps
+        of 10 ns."""
         to = self._engine(engine, "timing a copy")
         with self.alloc(16, where="host") as memory:
             va = memory.gpu_va
@@ -633,7 +638,7 @@ class OpenGpu:
             self._submit(to, src.size + 16, [dst])
             self.synchronize(engine=engine)
             before, after = struct.unpack("<2Q", memory.read())
-        return (after - before) / CLOCK_HZ
+        return float(after - before) / CLOCK_HZ
 
     def trap(self, engine: int, context: int) -> None:
         """Have an engine send an interrupt with this context (28 bits), and wait until it is past it."""
@@ -670,8 +675,8 @@ class OpenGpu:
         self._compute_run(xcc, lambda va: pm4.kernel_fence(va + 8, 1, interrupt=True), interrupt=False)
 
     def _compute_run(self, xcc: int, packets: Callable[[int], bytes], *, interrupt: bool | None = None) -> bytes:
-        """Run packets that write to a page of host memory; returns the first bytes of the page. `interrupt`: of the fence
-        behind them; None: where there are any."""
+        """Run packets that write to a page of host memory; returns the first bytes of the page. `interrupt`: of the
+        fence behind them; None: where there are any."""
         queue, page, signal = self._compute_queue(xcc)
         page.write(0, bytes(128))
         queue.add(packets(page.gpu_va))
@@ -704,7 +709,8 @@ class OpenGpu:
     # ---- the end
 
     def close(self) -> None:
-        """Wait for what was queued, free every buffer, leave the GPU as any driver can start it. A second close does nothing.
+        """Wait for what was queued, free every buffer, leave the GPU as any driver can start it. A second close does
+        nothing.
 
         What went wrong is raised after everything was tried: QueueStuck, DeviceLost."""
         if not self._open:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from base.errors import Exit, GpumendError
+from base.findings import ProbeReport
 
 
 class Word(StrEnum):
@@ -57,9 +58,10 @@ class Iteration:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """One run. `asked`: iterations at most; `folder`: where all of it lies; `samples`: times of the same work, where a scenario
-    measures any; `throttled`: seconds in which each limit throttled; `restored`: whether the GPUs are as they were before (None:
-    there was nothing to put back); `error`: what ended it before its time."""
+    """One run. `asked`: iterations at most; `folder`: where all of it lies; `samples`: times of the same work, where
+    a scenario measures any; `throttled`: seconds in which each limit throttled; `restored`: whether the GPUs are as
+    before (None: there was nothing to put back); `error`: what ended it before its time; `gpus`: what they were at
+    the end."""
 
     scenario: str
     outcome: RunOutcome
@@ -73,6 +75,7 @@ class RunReport:
     restored: bool | None = None
     notes: tuple[str, ...] = ()
     error: GpumendError | None = None
+    gpus: tuple[ProbeReport, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -100,7 +103,7 @@ class RunReport:
 
 
 def statistics(report: RunReport) -> dict[str, Any]:
-    """Counts, incidence with its 95 % interval, times of iterations and of the same work; None where there is nothing to say."""
+    """Counts, incidence with its 95 % interval, times of iterations and of the same work; None: nothing to say."""
     done = len(report.iterations)
     low, high = interval(report.reproduced, done)
     times = [one.seconds for one in report.iterations]

@@ -97,7 +97,9 @@ class ModelGpu:
         self.fresh_config = self.config.copy()
         self.wrongs: list[str] = []
         self.lost_during = ""  # the stage at which the device leaves the bus; see stage
-        self.clobbers_after_exit = False  # a driver that is gone without having stopped the GPU costs the discovery table
+        self.clobbers_after_exit = (
+            False  # a driver that is gone without having stopped the GPU costs the discovery table
+        )
         self.nbio, self.psp, self.smu, self.gmc = Nbio(self), Psp(self), Smu(self), Gmc(self)
         self.gfx, self.sdma, self.xgmi, self.ras = Gfx(self), Sdma(self), Xgmi(self), Ras(self)
         self.ih, self.vcn, self.jpeg = Ih(self), Vcn(self), Jpeg(self)

@@ -28,7 +28,7 @@ NO_VERSION = 0xFFFFFFFF  # pldmVersion (item 33)
 _BUSY_HEAT = 35.0  # guess: degrees between idle and full load
 _SWING_S = 7.0  # guess: the sensors wander with this period
 _NODE_POWER_LIMIT = 8
-THROTTLE_PERIOD_S = 4e-3  # guess: fault throttle: so often, half of it throttled
+THROTTLE_PERIOD_S = 7e-3  # guess: fault throttle: so often, half of it throttled
 THROTTLED_CLOCK = 0.6  # guess: share of the clocks that is left meanwhile
 
 
@@ -137,7 +137,7 @@ class Telemetry:
     @property
     def slowness(self) -> float:
         """How much longer work takes now than it should."""
-        passed_s = (self._gpu.clock.now() - self._throttled_since) % THROTTLE_PERIOD_S
+        passed_s = (self._gpu.hive.events.time() - self._throttled_since) % THROTTLE_PERIOD_S
         return 1 / THROTTLED_CLOCK if self.throttled_by and passed_s < THROTTLE_PERIOD_S / 2 else 1.0
 
     def _throttled_steps(self) -> int:

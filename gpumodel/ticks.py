@@ -12,4 +12,4 @@ AT_START = 1 << 20  # guess: it runs since power-on, so it never reads 0
 
 
 def ticks(gpu: ModelGpu) -> int:
-    return AT_START + int(gpu.clock.now() * HZ)
+    return AT_START + int(gpu.hive.events.time() * HZ)

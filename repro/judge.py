@@ -34,7 +34,9 @@ def known_before(reports: Sequence[ProbeReport]) -> dict[int, frozenset[str]]:
     }
 
 
-def new_findings(reports: Sequence[ProbeReport], before: Mapping[int, frozenset[str]]) -> list[tuple[ProbeReport, str, str]]:
+def new_findings(
+    reports: Sequence[ProbeReport], before: Mapping[int, frozenset[str]]
+) -> list[tuple[ProbeReport, str, str]]:
     """(report, code, summary) of everything that is worse than before."""
     return [
         (report, one.code, one.summary)
@@ -47,14 +49,20 @@ def new_findings(reports: Sequence[ProbeReport], before: Mapping[int, frozenset[
 def judge(scenario: Scenario, facts: Facts, before: Mapping[int, frozenset[str]]) -> tuple[Word, tuple[str, ...]]:
     """The iteration's word, and why in words."""
     fresh = new_findings(facts.after, before)
-    reproduced = list(dict.fromkeys(why for one in scenario.reproduced for why in _holds(one.kind, one.value, facts, fresh)))
+    reproduced = list(
+        dict.fromkeys(why for one in scenario.reproduced for why in _holds(one.kind, one.value, facts, fresh))
+    )
     if reproduced:
         return Word.REPRODUCED, tuple(reproduced)
     failed = [f"{name} {done.status}{_why(done)}" for name, done in facts.actions.items() if done.status == "failed"]
     failed += [_finding_words(*one) for one in fresh]
     if failed:
         return Word.FAILED, tuple(failed)
-    doubts = [f"{name} could not be verified{_why(done)}" for name, done in facts.actions.items() if done.status == "unverified"]
+    doubts = [
+        f"{name} could not be verified{_why(done)}"
+        for name, done in facts.actions.items()
+        if done.status == "unverified"
+    ]
     doubts += [
         f"GPU {report.index} ({report.bdf}): its health could not be told"
         for report in facts.after
@@ -70,17 +78,23 @@ def _holds(kind: str, value: object, facts: Facts, fresh: Sequence[tuple[ProbeRe
         done = facts.actions.get(str(value))
         return [f"{value} failed{_why(done)}"] if done is not None and done.status in BY_ACTION else []
     if kind == "kernel_log":
-        return [f"kernel log, {name}: {line}" for seen in facts.seen for name, line in seen.matches if name == value][:4]
+        return [f"kernel log, {name}: {line}" for seen in facts.seen for name, line in seen.matches if name == value][
+            :4
+        ]
     if kind == "devcoredump":
         return [f"core dump {name}" for seen in facts.seen for name in seen.dumps]
     if kind == "throttled":
-        return [f"throttled by {name} for {seconds * 1e3:.3g} ms of the work" for name, seconds in facts.throttled.items()]
+        return [
+            f"throttled by {name} for {seconds * 1e3:.3g} ms of the work" for name, seconds in facts.throttled.items()
+        ]
     spread = spread_of(facts.samples)
     limit = float(str(value))
     if spread is None or spread["spread_percent"] <= limit:
         return []
     low, high = spread["min_s"] * 1e3, spread["max_s"] * 1e3
-    return [f"{spread['count']:.0f} times of the same work: {low:.4g} to {high:.4g} ms, {spread['spread_percent']:.1f} % apart"]
+    return [
+        f"{spread['count']:.0f} times of the same work: {low:.4g} to {high:.4g} ms, {spread['spread_percent']:.1f} % apart"
+    ]
 
 
 def _finding_words(report: ProbeReport, code: str, summary: str) -> str:
@@ -90,4 +104,6 @@ def _finding_words(report: ProbeReport, code: str, summary: str) -> str:
 def _why(done: Done | None) -> str:
     if done is None or done.error is None:
         return ""
-    return f": {done.error.doing} {done.error.verb}{f': {done.error.seen}' if done.error.seen else ''}".replace("\n", " ")[:400]
+    return f": {done.error.doing} {done.error.verb}{f': {done.error.seen}' if done.error.seen else ''}".replace(
+        "\n", " "
+    )[:400]

@@ -1,7 +1,8 @@
 """Kernels that go wrong, as machine code: a few instructions each, the same for gfx942 and gfx950.
 
-Source of every word: LLVM 22 llvm-mc -triple=amdgcn -mcpu=gfx942 and gfx950 -show-encoding; its disassembler knows no instruction
-0xFFFFFFFF. The descriptor before the code: AMDGPU usage guide, code object kernel descriptor (64 bytes, entry at byte 16)."""
+Source of every word: LLVM 22 llvm-mc -triple=amdgcn -mcpu=gfx942 and gfx950 -show-encoding; its disassembler knows no
+instruction 0xFFFFFFFF. The descriptor before the code: AMDGPU usage guide, code object kernel descriptor (64 bytes,
+entry at byte 16)."""
 
 from __future__ import annotations
 
@@ -33,4 +34,8 @@ def code_object(name: str) -> bytes:
     descriptor = struct.pack("<III4xq20xIIIH6x", 0, 0, 0, DESCRIPTOR_BYTES, 0, 0, 0, 0)
     words = PROGRAMS[name]
     # The instruction prefetch reads on behind the end: s_endpgm there, not whatever the memory held.
-    return descriptor.ljust(DESCRIPTOR_BYTES, b"\0") + struct.pack(f"<{len(words)}I", *words) + struct.pack("<I", _S_ENDPGM) * 64
+    return (
+        descriptor.ljust(DESCRIPTOR_BYTES, b"\0")
+        + struct.pack(f"<{len(words)}I", *words)
+        + struct.pack("<I", _S_ENDPGM) * 64
+    )

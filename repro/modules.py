@@ -1,7 +1,8 @@
-"""What actions do: one function for each module, on GPUs that nobody else drives (or, for the kernel driver's, that it drives).
+"""What actions do: one function for each module, on GPUs that nobody else drives (or, for the kernel driver's, that
+it drives).
 
-Each gives a `Done`: whether it ended as it should, what was seen, and (a reset) what a probe said afterwards. What a GPU did is never
-raised; wrong arguments, missing firmware and refusals are."""
+Each gives a `Done`: whether it ended as it should, what was seen, and (a reset) what a probe said afterwards. What a
+GPU did is never raised; wrong arguments, missing firmware and refusals are."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ THROTTLERS = {
 
 @dataclass(slots=True)
 class Done:
-    """`status`: `done`, `failed`, `unverified`, `refused`; `told`: plain JSON values; `samples`: seconds of the same work."""
+    """`status`: `done`, `failed`, `unverified`, `refused`; `told`: plain JSON values; `samples`: seconds of the same
+    work."""
 
     status: str = "done"
     told: dict[str, Any] = field(default_factory=dict)
@@ -56,7 +58,9 @@ class Done:
 class ResetBy(Protocol):
     """Reset these GPUs by one method (`auto`: the ladder)."""
 
-    def __call__(self, subjects: Sequence[Subject], method: str, *, force: bool, limit_s: float | None) -> ResetReport: ...
+    def __call__(
+        self, subjects: Sequence[Subject], method: str, *, force: bool, limit_s: float | None
+    ) -> ResetReport: ...
 
 
 @dataclass(slots=True)
@@ -103,7 +107,9 @@ def _reset(action: Action, subjects: Sequence[Subject], tools: Tools) -> Done:
     if Outcome.REFUSED in outcomes and not report.steps:
         done.status = "refused"
         done.error = next((one.error for one in report.gpus if one.error is not None), None)
-    elif outcomes & {Outcome.FAILED, Outcome.REFUSED} or (method != "auto" and any(_failed(step) for step in report.steps)):
+    elif outcomes & {Outcome.FAILED, Outcome.REFUSED} or (
+        method != "auto" and any(_failed(step) for step in report.steps)
+    ):
         done.status = "failed"
     elif outcomes & {Outcome.UNVERIFIED, Outcome.UNKNOWN}:
         done.status = "unverified"
@@ -168,8 +174,8 @@ def _started(subject: Subject, tools: Tools) -> Done:
 
 
 def _killed(subject: Subject, tools: Tools, step: str, limit_s: float) -> Done:
-    """A start that ends as SIGKILL ends it: on this machine's bus a process of its own is killed; elsewhere the GPU simply
-    sees no access any more from that step on."""
+    """A start that ends as SIGKILL ends it: on this machine's bus a process of its own is killed; elsewhere the GPU
+    simply sees no access any more from that step on."""
     if on_host(subject):
         return _killed_process(subject, tools, step, limit_s)
     cut = _Severed(subject.transport)
@@ -275,8 +281,8 @@ def _abandon(gpu: OpenGpu) -> None:
 
 
 def _launch(gpu: OpenGpu, queue: AnyQueue, name: str, *, must_end: bool = False) -> str:
-    """One wave of a program on an AQL queue, a barrier behind it: how it ended, in words. GpumendError: it ended, or did not,
-    where it should not."""
+    """One wave of a program on an AQL queue, a barrier behind it: how it ended, in words. GpumendError: it ended, or
+    did not, where it should not."""
     from amdriver.queue import AqlQueue
 
     assert isinstance(queue, AqlQueue), "made as one"

@@ -25,7 +25,9 @@ def check_now(scenario: Scenario, wanted: Sequence[Subject], everyone: Sequence[
     doing = f"running {scenario.name}"
     _check_parts(scenario, wanted, doing)
     if len(wanted) < scenario.needs.gpus:
-        raise Refused(doing, expected=f"at least {scenario.needs.gpus} GPUs", seen=f"{len(wanted)}: {named(wanted) or 'none'}")
+        raise Refused(
+            doing, expected=f"at least {scenario.needs.gpus} GPUs", seen=f"{len(wanted)}: {named(wanted) or 'none'}"
+        )
     here = [one for one in wanted if on_host(one)]
     if scenario.through == DRIVER and len(here) < len(wanted):
         raise Refused(
@@ -40,7 +42,11 @@ def check_now(scenario: Scenario, wanted: Sequence[Subject], everyone: Sequence[
 def _check_parts(scenario: Scenario, wanted: Sequence[Subject], doing: str) -> None:
     for one in wanted:
         if one.part.is_vf or one.part.is_apu:
-            raise Refused(doing, expected="GPUs that may be reset", seen=f"GPU {one.index} ({one.bdf}) is {one.part.name}: {NEVER_RESET}")
+            raise Refused(
+                doing,
+                expected="GPUs that may be reset",
+                seen=f"GPU {one.index} ({one.bdf}) is {one.part.name}: {NEVER_RESET}",
+            )
         if not scenario.suits_all and one.part.name not in scenario.parts:
             raise Refused(
                 doing, expected=f"one of {', '.join(scenario.parts)}", seen=f"GPU {one.index} ({one.bdf}) is {one.part.name}",
@@ -51,14 +57,16 @@ def _check_parts(scenario: Scenario, wanted: Sequence[Subject], doing: str) -> N
 def _check_machine(scenario: Scenario, here: Sequence[Subject], tools: Tools, doing: str) -> None:
     needs = scenario.needs
     if needs.root and os.geteuid() != 0:
-        raise NotPermitted(doing, expected="root", seen=f"user id {os.geteuid()}", next_step="sudo gpumend repro run ...")
+        raise NotPermitted(
+            doing, expected="root", seen=f"user id {os.geteuid()}", next_step="sudo gpumend repro run ..."
+        )
     _check_kernel(needs.kernel, doing)
     for one in here:
         driver = driver_of(one.bdf, tools.sys_root)
         if needs.driver == "amdgpu" and driver != "amdgpu":
             raise Refused(
-                doing, expected="amdgpu bound to it", seen=f"GPU {one.index} ({one.bdf}): {driver or 'no driver'}", where=one.bdf,
-                next_step=f"gpumend -g {one.index} bind amdgpu",
+                doing, expected="amdgpu bound to it", seen=f"GPU {one.index} ({one.bdf}): {driver or 'no driver'}",
+                where=one.bdf, next_step=f"gpumend -g {one.index} bind amdgpu",
             )  # fmt: skip
         if needs.driver == "none" and driver not in KEEPERS:
             raise Refused(
@@ -101,10 +109,16 @@ def check_reports(scenario: Scenario, wanted: Sequence[Subject], reports: Sequen
     by_index = {report.index: report for report in reports}
     mine = [by_index[one.index] for one in wanted]
     if scenario.needs.hive and not all(report.facts.get("in_hive") for report in mine):
-        raise Refused(doing, expected="GPUs of a hive", seen="; ".join(f"GPU {one.index} is in none" for one in mine if not one.facts.get("in_hive")))
+        raise Refused(
+            doing,
+            expected="GPUs of a hive",
+            seen="; ".join(f"GPU {one.index} is in none" for one in mine if not one.facts.get("in_hive")),
+        )
     sick = [one for one in mine if str(one.health) in ("hung", "lost")]
     if sick:
-        told = "; ".join(f"GPU {one.index} ({one.bdf}) is {one.health}: {one.findings[0].code}" for one in sick if one.findings)
+        told = "; ".join(
+            f"GPU {one.index} ({one.bdf}) is {one.health}: {one.findings[0].code}" for one in sick if one.findings
+        )
         raise Refused(
             doing, expected="GPUs that are well: what follows would say nothing", seen=told,
             next_step="gpumend repro bundle -o now.tar.gz; gpumend reset",
@@ -112,6 +126,5 @@ def check_reports(scenario: Scenario, wanted: Sequence[Subject], reports: Sequen
 
 
 def _lab_line(scenario: Scenario) -> str:
-    return (
-        f"rehearse it in the lab: gpumend lab run --gpus mi350x -- sh -c 'modprobe amdgpu; gpumend repro run {scenario.name} --yes'"
-    )
+    inside = f"modprobe amdgpu; gpumend repro run {scenario.name} --yes"
+    return f"rehearse it in the lab: gpumend lab run --gpus mi350x -- sh -c '{inside}'"

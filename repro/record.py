@@ -1,5 +1,5 @@
-"""The folder of a run: every record is on the disk before the next thing is done, so that it tells how far a machine came that
-died meanwhile.
+"""The folder of a run: every record is on the disk before the next thing is done, so that it tells how far a machine
+came that died meanwhile.
 
     settings.json      everything that the run was started with: versions, GPUs, parameters, seed, the command to repeat it
     scenario.yaml      the scenario as it was read
@@ -46,7 +46,8 @@ def default_folder(name: str) -> Path:
 
 
 class Record:
-    """Writes one run's folder. Raises Refused (it is there), NotPermitted, Unavailable (disk full) as `evidence.writer` does."""
+    """Writes one run's folder. Raises Refused (it is there), NotPermitted, Unavailable (disk full) as
+    `evidence.writer` does."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], scenario: str) -> None:
         self.folder = folder

@@ -24,8 +24,11 @@ class RingSink:
         self._lines.append(text)
 
     def data(self) -> bytes:
-        """All of it as a trace file; a mark tells how many accesses before it were not kept. b"" when nothing was accessed."""
+        """All of it as a trace file; a mark tells how many accesses before it were not kept. b"" when nothing was
+        accessed."""
         if not self._head:
             return b""
-        mark = f'{{"t":0.0,"op":"mark","text":"{self._lost} accesses before this were not kept"}}\n' if self._lost else ""
+        mark = (
+            f'{{"t":0.0,"op":"mark","text":"{self._lost} accesses before this were not kept"}}\n' if self._lost else ""
+        )
         return "".join((self._head, mark, *self._lines)).encode()

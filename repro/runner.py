@@ -1,10 +1,13 @@
-"""Runs a scenario: preconditions, then one iteration after the other, each watched, judged and written down before the next.
+"""Runs a scenario: preconditions, then one iteration after the other, each watched, judged and written down before
+the next.
 
-One iteration: every action in its order, after each a look at what the watchers saw; then a probe of all GPUs that may be hit, which is
-also the probe before the next one. It ends at the first reproduction (unless asked to go on), at the count, at the time limit, at too many
-failures, and when somebody asks to stop. Then what the scenario says puts the GPUs back, if they are not as before.
+One iteration: every action in its order, after each a look at what the watchers saw; then a probe of all GPUs that
+may be hit, which is also the probe before the next one. It ends at the first reproduction (unless asked to go on), at
+the count, at the time limit, at too many failures, and when somebody asks to stop. Then what the scenario says puts
+the GPUs back, if they are not as before.
 
-DESIGN section 6: nothing hangs (each module has limits), evidence first, unknown is never healthy, time is a parameter."""
+DESIGN section 6: nothing hangs (each module has limits), evidence first, unknown is never healthy, time is a
+parameter."""
 
 from __future__ import annotations
 
@@ -57,8 +60,8 @@ class Silent:
 
 @dataclass(slots=True)
 class Means:
-    """What a run works with. `wanted` of `everyone` in reach; `probe` asks GPUs; `tools` do; `evidence` writes a quick bundle into a folder;
-    `traces` gives what was recorded of the register accesses of each GPU, by index."""
+    """What a run works with. `wanted` of `everyone` in reach; `probe` asks GPUs; `tools` do; `evidence` writes a
+    quick bundle into a folder; `traces` gives what was recorded of the register accesses of each GPU, by index."""
 
     everyone: Sequence[Subject]
     wanted: Sequence[Subject]
@@ -72,8 +75,8 @@ class Means:
 
 
 def run(scenario: Scenario, means: Means, folder: Path) -> RunReport:
-    """Run it into a new folder. What GPUs, drivers and files did is in the report; raised is what keeps it from beginning: Refused,
-    NotPermitted, Unavailable of the preconditions, and of the folder. Then nothing was done."""
+    """Run it into a new folder. What GPUs, drivers and files did is in the report; raised is what keeps it from
+    beginning: Refused, NotPermitted, Unavailable of the preconditions, and of the folder. Then nothing was done."""
     check_now(scenario, means.wanted, means.everyone, means.tools)
     reports = means.probe(means.everyone)
     check_reports(scenario, means.wanted, reports)
@@ -327,7 +330,9 @@ class _Run:
 
     def _end(self, interrupted: bool, error: GpumendError | None) -> RunReport:
         if self.restored is False:
-            self.notes.append(f"the GPUs are not as they were before; to put them back: {self.scenario.put_back or 'gpumend reset'}")
+            self.notes.append(
+                f"the GPUs are not as they were before; to put them back: {self.scenario.put_back or 'gpumend reset'}"
+            )
         if isinstance(self.watcher, Watch) and self.watcher.reason:
             self.notes.append(self.watcher.reason)
         report = RunReport(
@@ -335,7 +340,8 @@ class _Run:
             str(self.record.folder), self._seconds(), time.monotonic() - self.wall, tuple(self.samples), dict(self.throttled),
             self.restored, tuple(self.notes), error,
         )  # fmt: skip
-        result = result_dict(report, self.reports)
+        report = replace(report, gpus=tuple(self.reports))
+        result = result_dict(report)
         self.record.add("end", outcome=str(report.outcome), exit=report.exit_code, incidence=report.incidence)
         self.record.write("result.json", (json.dumps(result, indent=1, default=str) + "\n").encode())
         from repro.text import run_text
@@ -361,7 +367,7 @@ class _noted:
         return False
 
 
-def result_dict(report: RunReport, reports: Sequence[ProbeReport]) -> dict[str, Any]:
+def result_dict(report: RunReport) -> dict[str, Any]:
     """Plain JSON values of a whole run."""
     first = report.first
     return {
@@ -370,10 +376,13 @@ def result_dict(report: RunReport, reports: Sequence[ProbeReport]) -> dict[str, 
         "statistics": statistics(report),
         "first": None if first is None else {"iteration": first.number, "word": str(first.word), "why": list(first.why)},
         "iterations": [
-            {"number": one.number, "word": str(one.word), "seconds": round(one.seconds, 6), "wall_s": round(one.wall_s, 3), "why": list(one.why)}
+            {
+                "number": one.number, "word": str(one.word), "seconds": round(one.seconds, 6),
+                "wall_s": round(one.wall_s, 3), "why": list(one.why),
+            }
             for one in report.iterations
         ],
-        "restored": report.restored, "notes": list(report.notes), "gpus": [_short(one) for one in reports],
+        "restored": report.restored, "notes": list(report.notes), "gpus": [_short(one) for one in report.gpus],
     }  # fmt: skip
 
 
@@ -383,9 +392,12 @@ def _short(report: ProbeReport) -> dict[str, Any]:
     links = (facts.get("xgmi") or {}).get("links") or []
     ras, psp, smu = facts.get("ras") or {}, facts.get("psp") or {}, facts.get("smu") or {}
     return {
-        "index": report.index, "bdf": report.bdf, "part": report.part, "arch": report.arch, "health": str(report.health),
-        "action": str(report.action),
-        "findings": [{"code": one.code, "severity": str(one.severity), "summary": one.summary, "seen": one.seen} for one in report.findings],
+        "index": report.index, "bdf": report.bdf, "part": report.part, "arch": report.arch,
+        "health": str(report.health), "action": str(report.action),
+        "findings": [
+            {"code": one.code, "severity": str(one.severity), "summary": one.summary, "seen": one.seen}
+            for one in report.findings
+        ],
         "xgmi_links": {str(one.get("link")): one.get("state") for one in links} or None,
         "ras": {"fatal": ras.get("fatal"), "controller": ras.get("controller")},
         "bootloader": psp.get("bootloader"), "sos_alive": psp.get("sos_alive"), "smu_alive": smu.get("alive"),
@@ -399,8 +411,3 @@ def _count(iterations: Sequence[Iteration], word: Word) -> int:
 def _kmsg(tools: Tools) -> Path:
     """The kernel's log; beside a test's tree of /sys its own."""
     return Path("/dev/kmsg") if tools.sys_root == Path("/sys") else tools.sys_root.parent / "dev/kmsg"
-
-
-def with_parameters(scenario: Scenario, **changes: Any) -> Scenario:
-    """The same with other bounds: `stop_after`, `count`."""
-    return replace(scenario, **changes)

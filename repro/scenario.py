@@ -1,7 +1,8 @@
-"""A scenario: what is done again and again, what is watched, what counts as reproduced, and how to put the machine back.
+"""A scenario: what is done again and again, what is watched, what counts as reproduced, and how to put the machine
+back.
 
-Read from YAML (`yamlfile.py`), checked against `scenario.schema.json`, then against itself: patterns compile, names that are
-used are there, parameters lie within their bounds. Every error has line, column and key."""
+Read from YAML (`yamlfile.py`), checked against `scenario.schema.json`, then against itself: patterns compile, names
+that are used are there, parameters lie within their bounds. Every error has line, column and key."""
 
 from __future__ import annotations
 
@@ -101,7 +102,8 @@ class Rehearsal:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Everything of one scenario, its parameters put in. `text`: the file as it was read; `values`: of all parameters."""
+    """Everything of one scenario, its parameters put in. `text`: the file as it was read; `values`: of all
+    parameters."""
 
     name: str
     shows: str
@@ -140,7 +142,10 @@ class Scenario:
             "parts": list(self.parts), "through": self.through, "destroys": self.destroys,
             "needs": {name: getattr(self.needs, name) for name in Needs.__dataclass_fields__},
             "parameters": [
-                {"name": one.name, "value": self.values[one.name], "default": one.default, "range": one.range_words, "help": one.help}
+                {
+                    "name": one.name, "value": self.values[one.name], "default": one.default, "range": one.range_words,
+                    "help": one.help,
+                }
                 for one in self.parameters
             ],
             "count": self.count, "duration_s": self.duration_s, "pause_s": self.pause_s,
@@ -172,7 +177,8 @@ def shipped() -> list[str]:
 def read(name: str, given: Sequence[str] = ()) -> Scenario:
     """A scenario by its name, or by its file (`x.yaml`, or a path with /), with parameters `NAME=VALUE`.
 
-    Raises UsageError (no such scenario or parameter), ScenarioError (the file is wrong), and what opening a file can raise."""
+    Raises UsageError (no such scenario or parameter), ScenarioError (the file is wrong), and what opening a file can
+    raise."""
     if "/" in name or name.endswith((".yaml", ".yml")):
         path = Path(name)
         node = load(path)
@@ -251,7 +257,12 @@ def _parameters(node: Node) -> tuple[Parameter, ...]:
     for name, item in node.value.items():
         body = item.plain()
         one = Parameter(
-            name, body["default"], body["help"], body.get("minimum"), body.get("maximum"), tuple(body.get("choices", ()))
+            name,
+            body["default"],
+            body["help"],
+            body.get("minimum"),
+            body.get("maximum"),
+            tuple(body.get("choices", ())),
         )
         problem = _outside(one, one.default)
         if problem:

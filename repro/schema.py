@@ -1,8 +1,8 @@
-"""The part of JSON Schema that `scenario.schema.json` uses, on nodes that know their place: the first thing that is wrong is
-told with line, column, key and the words that are allowed. Tests hold it together with a complete validator.
+"""The part of JSON Schema that `scenario.schema.json` uses, on nodes that know their place: the first thing that is
+wrong is told with line, column, key and the words that are allowed. Tests hold it together with a complete validator.
 
-Known: $ref (#/$defs/...), type, enum, const, properties, required, additionalProperties, propertyNames.enum, items, minItems,
-maxItems, minLength, maxLength, pattern, minimum, maximum, allOf, if/then, minProperties, maxProperties."""
+Known: $ref (#/$defs/...), type, enum, const, properties, required, additionalProperties, propertyNames.enum, items,
+minItems, maxItems, minLength, maxLength, pattern, minimum, maximum, allOf, if/then, minProperties, maxProperties."""
 
 from __future__ import annotations
 
@@ -108,7 +108,9 @@ def _check_mapping(node: Node, value: dict[str, Node], schema: Schema, root: Sch
         if name not in value:
             raise node.wrong(f"the key {name!r}", f"only {', '.join(value) or 'nothing'}")
     if not schema.get("minProperties", 0) <= len(value) <= schema.get("maxProperties", len(value)):
-        raise node.wrong(f"{schema.get('minProperties', 0)} to {schema.get('maxProperties', 'any')} keys", str(len(value)))
+        raise node.wrong(
+            f"{schema.get('minProperties', 0)} to {schema.get('maxProperties', 'any')} keys", str(len(value))
+        )
 
 
 def _unknown_key(node: Node, name: str, allowed: list[str]) -> ScenarioError:

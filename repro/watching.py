@@ -1,11 +1,12 @@
 """What is watched while a scenario runs: the kernel's log, core dumps of the driver, uevents.
 
-On this machine's bus a process of its own does it, so that it sees what happens while the run waits in the kernel: it writes each
-thing the moment it appears and syncs it. It begins with all that the kernel's ring holds: the log from before the start. Models have
-no kernel: there is nothing to watch beyond what the probe asks.
+On this machine's bus a process of its own does it, so that it sees what happens while the run waits in the kernel: it
+writes each thing the moment it appears and syncs it. It begins with all that the kernel's ring holds: the log from
+before the start. Models have no kernel: there is nothing to watch beyond what the probe asks.
 
-Source: Linux Documentation/ABI/testing/dev-kmsg (one record a read, EPIPE where some were lost); drivers/base/devcoredump.c (dumps go
-after five minutes); netlink(7), NETLINK_KOBJECT_UEVENT. Times in seconds of the real clock."""
+Source: Linux Documentation/ABI/testing/dev-kmsg (one record a read, EPIPE where some were lost);
+drivers/base/devcoredump.c (dumps go after five minutes); netlink(7), NETLINK_KOBJECT_UEVENT. Times in seconds of the
+real clock."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ class NoWatch:
 
 @dataclass(slots=True)
 class Watch:
-    """A child that watches and writes into `folder`. `patterns`: regular expressions by name, looked for in new lines only."""
+    """A child that watches and writes into `folder`. `patterns`: regular expressions by name, looked for in new lines
+    only."""
 
     folder: Path
     patterns: Mapping[str, str]

@@ -1,7 +1,8 @@
 """A YAML file as nodes that know where they stand, so that whatever is wrong with one can be pointed at.
 
-Nothing is constructed but text, numbers, true, false and null: tags that name types, anchors and aliases, merge keys, several
-documents and keys that come twice are refused while the file is still events. Source: YAML 1.1, as PyYAML's safe loader reads it."""
+Nothing is constructed but text, numbers, true, false and null: tags that name types, anchors and aliases, merge keys,
+several documents and keys that come twice are refused while the file is still events. Source: YAML 1.1, as PyYAML's
+safe loader reads it."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ class ScenarioError(UsageError):
 
 @dataclass(slots=True)
 class Node:
-    """`value`: a dict of nodes by key, a list of nodes, or a scalar. Lines and columns count from 1; `key` is the way to it:
-    `actions[1].method`. `keys`: where each key of a mapping stands."""
+    """`value`: a dict of nodes by key, a list of nodes, or a scalar. Lines and columns count from 1; `key` is the way
+    to it: `actions[1].method`. `keys`: where each key of a mapping stands."""
 
     value: dict[str, Node] | list[Node] | Scalar
     file: str
@@ -75,7 +76,8 @@ def error_at(
 
 
 def load(path: Path) -> Node:
-    """The file's one document, a mapping. ScenarioError, and what opening a file can raise (NotPermitted, Unavailable)."""
+    """The file's one document, a mapping. ScenarioError, and what opening a file can raise (NotPermitted,
+    Unavailable)."""
     data = read_bounded(path, MAX_BYTES)
     try:
         text = data.decode("utf-8")
@@ -110,15 +112,18 @@ def _check_events(text: str, file: str) -> None:
     depth = documents = 0
 
     def refuse(event: yaml.Event, expected: str, seen: str) -> NoReturn:
-        raise error_at(file, event.start_mark.line + 1, event.start_mark.column + 1, "", expected, seen)
+        mark = event.start_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise error_at(file, line, column, "", expected, seen)
 
     for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
         if count > MAX_EVENTS:
             refuse(event, f"at most {MAX_EVENTS} keys and values", "more")
         if isinstance(event, yaml.AliasEvent):
             refuse(event, "every value written out", f"the alias *{event.anchor}")
-        if getattr(event, "anchor", None):
-            refuse(event, "every value written out", f"the anchor &{event.anchor}")
+        anchor = getattr(event, "anchor", None)
+        if anchor:
+            refuse(event, "every value written out", f"the anchor &{anchor}")
         tag = getattr(event, "tag", None)
         if tag is not None:
             refuse(event, "values without a tag: no objects are made from a scenario", f"the tag {tag}")
@@ -150,7 +155,9 @@ class _Builder:
     def _scalar(self, node: ScalarNode, made: Node) -> Scalar:
         if node.tag not in _PLAIN_TAGS:
             kind = node.tag.rpartition(":")[2]
-            raise made.wrong("text, a number, true, false or null", f"{node.value!r}, which YAML takes for a {kind}", "quote it")
+            raise made.wrong(
+                "text, a number, true, false or null", f"{node.value!r}, which YAML takes for a {kind}", "quote it"
+            )
         try:
             value: Scalar = self._scalars.construct_object(node)
         except (ValueError, yaml.YAMLError) as error:
@@ -163,10 +170,14 @@ class _Builder:
             line, column = name_node.start_mark.line + 1, name_node.start_mark.column + 1
             name = name_node.value if isinstance(name_node, ScalarNode) else None
             if not isinstance(name, str) or name_node.tag not in _PLAIN_TAGS:
-                raise error_at(self.file, line, column, made.key, "a word as a key", "a merge key (<<) or no word at all")
+                raise error_at(
+                    self.file, line, column, made.key, "a word as a key", "a merge key (<<) or no word at all"
+                )
             if name in found:
                 first = made.keys[name][0]
-                raise error_at(self.file, line, column, made.below(name), "each key once", f"{name!r} again (line {first})")
+                raise error_at(
+                    self.file, line, column, made.below(name), "each key once", f"{name!r} again (line {first})"
+                )
             made.keys[name] = (line, column)
             found[name] = self.build(value_node, made.below(name))
         return found
@@ -197,4 +208,6 @@ def _filled(node: Node, text: str, values: dict[str, Scalar]) -> Scalar:
 
 
 def _kind(node: Node) -> str:
-    return {dict: "a mapping", list: "a list", str: "text", bool: "true or false"}.get(type(node.value), "a number or nothing")
+    return {dict: "a mapping", list: "a list", str: "text", bool: "true or false"}.get(
+        type(node.value), "a number or nothing"
+    )

@@ -1,0 +1,578 @@
+"""@TITLE@
+@ABOUT@
+What one iteration does:
+@STEPS@
+Counts as reproduced:
+@CONDITIONS@
+Needs: Linux, root, Python 3.8 or later with its standard library, nothing else.
+@NEEDS@
+Destroys: @DESTROYS@
+To put the machine back: @PUT_BACK@
+
+    python3 @FILE@ --dry-run        what would be done, to which GPUs; changes nothing
+    sudo python3 @FILE@             asks, then runs; the folder that it names holds log, timeline and versions
+
+Exit: 0 not reproduced. 1 reproduced, or an iteration failed. 2 an iteration could not be judged. 3 refused: somebody
+holds a GPU, a driver is in the way, nobody to ask. 64 wrong arguments. 69 no such GPU. 77 not root. 130 interrupted.
+Made by @TOOL@ from its scenario @NAME@."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import mmap
+import os
+import platform
+import re
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+SCENARIO: dict[str, Any] = {}
+SYS = Path("/sys")
+DEVICES = SYS / "bus/pci/devices"
+AMD = "0x1002"
+PASS, UNKNOWN, FAIL, REPRODUCED = "pass", "UNKNOWN", "FAIL", "REPRODUCED"
+
+
+class Refused(Exception):
+    """Why nothing is done, and the exit code."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class Failed(Exception):
+    """An action that did not do what it should."""
+
+
+def word(path: Path, default: str = "not there") -> str:
+    """A small file of the kernel as one line."""
+    try:
+        return path.read_bytes()[:4096].decode("utf-8", "replace").strip() or default
+    except OSError:
+        return default
+
+
+def find_gpus(wanted: list[Any]) -> list[Any]:
+    """Bus addresses of the supported GPUs, or of those that were asked for."""
+    found = []
+    for device in sorted(DEVICES.glob("*")) if DEVICES.is_dir() else []:
+        if word(device / "vendor") == AMD and int(word(device / "device", "0"), 16) in SCENARIO["ids"]:
+            found.append(device.name)
+    missing = [bdf for bdf in wanted if bdf not in found]
+    if missing:
+        raise Refused(69, f"no supported GPU at {', '.join(missing)}; there are: {', '.join(found) or 'none'}")
+    return [bdf for bdf in found if bdf in wanted] if wanted else found
+
+
+def driver_of(bdf: str) -> str:
+    link = DEVICES / bdf / "driver"
+    return link.resolve().name if link.is_symlink() else ""
+
+
+def holders_of(bdfs: list[Any]) -> list[Any]:
+    """Processes with a file of these GPUs open, as `pid name: file`."""
+    nodes = {"/dev/kfd"}
+    for bdf in bdfs:
+        nodes |= {f"/dev/dri/{entry.name}" for entry in (DEVICES / bdf / "drm").glob("*")}
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            files = {str(entry.resolve()) for entry in (process / "fd").iterdir()}
+        except OSError:
+            continue
+        held = {name for name in files if name in nodes or any(f"/{bdf}/resource" in name for bdf in bdfs)}
+        if held and process.name != str(os.getpid()):
+            found.append(f"{process.name} {word(process / 'comm')}: {', '.join(sorted(held))}")
+    return found
+
+
+def versions(bdfs: list[Any]) -> list[Any]:
+    """What a reader of the report needs to know, one line each."""
+    rows = [f"script: {SCENARIO['name']}, made by {SCENARIO['tool']}", f"python: {sys.version.split()[0]}"]
+    rows += [f"kernel: {platform.release()} {platform.version()}", f"command line: {word(Path('/proc/cmdline'))}"]
+    rows += [f"amdgpu: {word(SYS / 'module/amdgpu/version')}, srcversion {word(SYS / 'module/amdgpu/srcversion')}"]
+    dmi = SYS / "class/dmi/id"
+    rows += [f"machine: {word(dmi / 'product_name')}, BIOS {word(dmi / 'bios_version')}"]
+    for bdf in bdfs:
+        at = DEVICES / bdf
+        rows.append(f"{bdf}: {word(at / 'device')} rev {word(at / 'revision')}, driver {driver_of(bdf) or 'none'}")
+        rows.append(f"{bdf}: VBIOS {word(at / 'vbios_version')}, link {word(at / 'current_link_speed')}")
+        # ---- section: driver
+        firmware = word(debugfs(bdf) / "amdgpu_firmware_info", "").splitlines()
+        rows += [f"{bdf}: {line}" for line in firmware if "0x00000000," not in line]
+        # ---- section: all
+    return rows
+
+
+# ---- section: driver
+def debugfs(bdf: str) -> Path:
+    """The folder of a GPU in debugfs; by address, or by number on older kernels."""
+    root = SYS / "kernel/debug/dri"
+    for entry in sorted(root.glob("*")) if root.is_dir() else []:
+        if entry.name == bdf or bdf in word(entry / "name", ""):
+            return entry
+    return root / bdf
+
+
+# ---- section: all
+class KernelLog(threading.Thread):
+    """Writes the kernel's log into a file as it comes, synced; keeps the lines that match a pattern."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self.patterns = {name: re.compile(text) for name, text in SCENARIO["kernel_log"].items()}
+        self.matches: list[Any] = []
+        self.file = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            self.ring = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            raise Refused(77, f"/dev/kmsg cannot be read: {error.strerror}") from error
+        self.drain()
+        self.matches.clear()  # what the ring held before we began does not count
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            time.sleep(0.1)
+            self.drain()
+
+    def drain(self) -> None:
+        """Everything that is there now."""
+        while True:
+            try:
+                record = os.read(self.ring, 16384).decode("utf-8", "replace")
+            except BlockingIOError:
+                break
+            except OSError:
+                continue  # EPIPE: the ring went on, some records are gone
+            head, _, text = record.partition(";")
+            line = f"[{int(head.split(',')[2]) / 1e6:12.6f}] {text}" if head.count(",") >= 2 else record
+            os.write(self.file, line.encode())
+            hits = [name for name, pattern in self.patterns.items() if pattern.search(line)]
+            self.matches += [(name, line.splitlines()[0]) for name in hits]
+        os.fdatasync(self.file)
+
+    def take(self) -> list[Any]:
+        """Matches since the last call; the kernel's writers are given a moment."""
+        time.sleep(0.3)
+        found, self.matches = self.matches, []
+        return found
+
+
+class Timeline:
+    """One JSON document a line, on the disk before the next thing is done."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+
+    def add(self, kind: str, **told: object) -> None:
+        row = {"t": round(time.monotonic(), 3), "wall": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "kind": kind}
+        row.update(told)
+        os.write(self.file, (json.dumps(row) + "\n").encode())
+        os.fdatasync(self.file)
+
+
+# ---- section: flr bus-reset driver-rebind kernel-recover modprobe
+def apart(words: list[Any], limit_s: float, doing: str) -> str:
+    """Run a command that may stick in the kernel: killed at its limit, left alone if even that does not end it."""
+    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        said = child.communicate(timeout=limit_s)[0].decode("utf-8", "replace").strip()
+    except subprocess.TimeoutExpired:
+        child.kill()
+        state = word(Path(f"/proc/{child.pid}/wchan"), "?")
+        raise Failed(f"{doing} did not come back within {limit_s:g} s (waits in {state})") from None
+    if child.returncode:
+        raise Failed(f"{doing} failed: exit {child.returncode} {said[-300:]}")
+    return said
+
+
+# ---- section: flr bus-reset driver-rebind
+def written(path: Path, text: str, limit_s: float) -> None:
+    """Write a sysfs file, in a process of its own."""
+    code = f"open({str(path)!r}, 'w').write({text!r})"
+    apart([sys.executable, "-I", "-c", code], limit_s, f"writing {text} to {path}")
+
+
+# ---- section: all
+class Registers:
+    """BAR5 and config space of one GPU through sysfs; reads only, unless `writable`. Offsets in bytes.
+
+    Linux v7.3 asic_reg/mp/mp_13_0_6_offset.h on base 0x16000; amdgpu_discovery.c (memory size, signature)."""
+
+    MP0_33, MP0_35, MP0_81, MP0_92 = ((0x16000 + at) * 4 for at in (0x61, 0x63, 0x91, 0x9C))
+    MP1_66, MP1_82, MP1_90 = ((0x16000 + at) * 4 for at in (0x282, 0x292, 0x29A))
+    MEMSIZE = 0xDE3 * 4
+    INDEX2, DATA2, INDEX2_HI = 0x38, 0x3C, 0x44
+
+    def __init__(self, bdf: str, writable: bool = False) -> None:
+        self.bdf = bdf
+        self.place = DEVICES / bdf
+        handle = os.open(str(self.place / "resource5"), os.O_RDWR if writable else os.O_RDONLY)
+        try:
+            size = os.fstat(handle).st_size
+            access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+            self.view = memoryview(mmap.mmap(handle, size, mmap.MAP_SHARED, access)).cast("I")
+        finally:
+            os.close(handle)
+
+    def read(self, at: int) -> int:
+        return self.view[at // 4]
+
+    def write(self, at: int, value: int) -> None:
+        self.view[at // 4] = value
+
+    def state(self) -> str:
+        """What the boot firmware says, in words."""
+        ready = "ready" if self.booted() else "NOT READY"
+        told = [f"{self.read(at):#010x}" for at in (self.MP0_33, self.MP0_35, self.MP0_92)]
+        return f"{self.bdf}: bootloader {ready} (C2PMSG_33, 35, 92 = {', '.join(told)})"
+
+    def booted(self) -> bool:
+        """Mailbox and bootloader are up, or the secure OS that came after it runs."""
+        if self.read(self.MP0_33) == 0xFFFFFFFF:
+            return False
+        up = self.read(self.MP0_33) >> 31 == 1 and self.read(self.MP0_35) == 0x80000000
+        return up or bool(self.read(self.MP0_81))
+
+    def signature(self) -> int:
+        """First word of the discovery table, 64 KiB before the end of VRAM; -1 where BAR0 does not show it."""
+        end = self.read(self.MEMSIZE) << 20
+        handle = os.open(str(self.place / "resource0"), os.O_RDONLY)
+        try:
+            if not 0x10000 < end <= os.fstat(handle).st_size:
+                return -1
+            with mmap.mmap(handle, 4096, mmap.MAP_SHARED, mmap.PROT_READ, offset=end - 0x10000) as view:
+                return int(struct.unpack("<I", view[:4])[0])
+        finally:
+            os.close(handle)
+
+
+# ---- section: hive-reset
+def config_of(bdf: str) -> list[Any]:
+    """(offset, bytes) that mode1 loses: BARs, device and link control, size of the resizable BAR; the command last."""
+    data = (DEVICES / bdf / "config").read_bytes()
+    kept = [(at, data[at : at + 4]) for at in range(0x10, 0x28, 4)]
+    at = data[0x34] & 0xFC
+    while at and len(data) > 64:
+        if data[at] == 0x10:
+            kept = [(at + 8, data[at + 8 : at + 10]), (at + 0x10, data[at + 0x10 : at + 0x12]), *kept]
+        at = data[at + 1] & 0xFC
+    at = 0x100 if len(data) > 0x100 else 0
+    while at:
+        (head,) = struct.unpack_from("<I", data, at)
+        if head & 0xFFFF == 0x15:
+            kept = [(at + 8, data[at + 8 : at + 12]), *kept]
+        at = head >> 20
+    (command,) = struct.unpack_from("<H", data, 4)
+    return [*kept, (4, struct.pack("<H", (command | 2) & ~4))]
+
+
+def config_write(bdf: str, rows: list[Any]) -> None:
+    handle = os.open(str(DEVICES / bdf / "config"), os.O_WRONLY)
+    try:
+        for at, data in rows:
+            os.pwrite(handle, data, at)
+    finally:
+        os.close(handle)
+
+
+def smu_message(registers: Registers, message: int, argument: int) -> None:
+    """smu_cmn.c: response cleared, argument, message; the answer must be 1."""
+    registers.write(Registers.MP1_90, 0)
+    registers.write(Registers.MP1_82, argument)
+    registers.write(Registers.MP1_66, message)
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        answer = registers.read(Registers.MP1_90)
+        if answer:
+            break
+        time.sleep(0.0005)
+    if answer != 1:
+        raise Failed(f"{registers.bdf}: SMU message {message:#x} was answered with {answer:#x}, not 1")
+
+
+def hive_reset(bdfs: list[Any], limit_s: float) -> None:
+    """mode1 of every GPU together: amdgpu_device.c amdgpu_device_mode1_reset, within a second of each other."""
+    for bdf in bdfs:
+        config = DEVICES / bdf / "config"
+        (command,) = struct.unpack_from("<H", config.read_bytes(), 4)
+        config_write(bdf, [(4, struct.pack("<H", command | 2))])
+    opened = [Registers(bdf, writable=True) for bdf in bdfs]
+    for registers in opened:
+        smu_message(registers, 1, 1)  # TestMessage: every member must answer before the first is reset
+    kept = {bdf: config_of(bdf) for bdf in bdfs}
+    for bdf in bdfs:
+        config_write(bdf, kept[bdf][-1:])  # bus mastering off
+    for registers in opened:
+        smu_message(registers, 3, 1)  # GfxDriverReset, mode1
+    time.sleep(0.5)  # no register may be touched meanwhile
+    for bdf in bdfs:
+        config_write(bdf, [(4, b"\0\0"), *kept[bdf]])
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end and not all(registers.booted() for registers in opened):
+        time.sleep(0.1)
+    time.sleep(1)  # firmware negotiates the XGMI links within a second
+    silent = [registers.state() for registers in opened if not registers.booted()]
+    if silent:
+        raise Failed(f"boot firmware silent {limit_s:g} s after mode1: {'; '.join(silent)}")
+
+
+# ---- section: flr bus-reset
+def pci_reset(bdf: str, method: str, limit_s: float) -> None:
+    """A reset by the kernel's PCI core: `flr` or `bus`."""
+    written(DEVICES / bdf / "reset_method", method, 10)
+    written(DEVICES / bdf / "reset", "1", limit_s)
+
+
+# ---- section: xgmi
+def links_down(bdf: str) -> list[Any]:
+    """Links whose PCS_STATE_HIST1 (amdgpu_xgmi.c) is neither 0x81, active, nor 0xd1, disabled; in words."""
+    registers = Registers(bdf, writable=True)
+    first = 0x11A00070 if word(DEVICES / bdf / "device").startswith("0x74") else 0x12100070
+    found = []
+    for link in range(8):
+        registers.write(Registers.INDEX2, (first, 0x11B00070)[link % 2])
+        # Bit 34 of an address: another AID, whose number is in bits 33:32.
+        registers.write(Registers.INDEX2_HI, 4 | link // 2 if link > 1 else 0)
+        state = registers.read(Registers.DATA2) & 0xFF
+        registers.write(Registers.INDEX2_HI, 0)
+        if state not in (0x81, 0xD1):
+            found.append(f"{bdf}: XGMI link {link} is down (state {state:#04x})")
+    return found
+
+
+# ---- section: kernel-recover
+def kernel_recover(bdf: str, limit_s: float) -> None:
+    """Reading this file has amdgpu reset the GPU, and its hive (amdgpu_fence.c gpu_recover_get); it shows 0, or an error."""
+    path = debugfs(bdf) / "amdgpu_gpu_recover"
+    if not path.exists():
+        raise Refused(
+            69,
+            f"{path} is not there: debugfs is not mounted (mount -t debugfs none /sys/kernel/debug), or gpu_recovery=0",
+        )
+    said = apart(
+        [sys.executable, "-I", "-c", f"print(open({str(path)!r}).read())"], limit_s, f"a reset of {bdf} through amdgpu"
+    )
+    numbers = re.findall(r"-?\d+", said)
+    if not numbers or int(numbers[-1]):
+        raise Failed(f"amdgpu says that its reset of {bdf} failed: {said or 'nothing'}")
+
+
+# ---- section: driver-rebind
+def driver_rebind(bdf: str, limit_s: float) -> None:
+    """Take the GPU from amdgpu and give it back."""
+    driver = SYS / "bus/pci/drivers/amdgpu"
+    written(driver / "unbind", bdf, limit_s)
+    written(driver / "bind", bdf, limit_s)
+    if driver_of(bdf) != "amdgpu":
+        raise Failed(f"amdgpu did not take {bdf} again")
+
+
+# ---- section: modprobe
+def modprobe(words: list[Any], limit_s: float) -> None:
+    apart(["modprobe", *words], limit_s, f"modprobe {' '.join(words)}")
+
+
+# ---- section: all
+def act(action: dict[str, Any], bdfs: list[Any]) -> None:
+    """One action of the scenario on its GPUs."""
+    limit_s = float(action["duration_s"] or 660)
+    # ---- section: flr bus-reset driver-rebind kernel-recover
+    chosen = bdfs if action["device"] == "all" else bdfs[:1]
+    # ---- section: all
+    method = action.get("method", action["module"])
+    for _ in range(action["count"]):
+        # ---- section: hive-reset
+        if method == "hive-reset":
+            hive_reset(bdfs, min(limit_s, 300))
+        # ---- section: flr bus-reset
+        if method in ("flr", "bus-reset"):
+            for bdf in chosen:
+                pci_reset(bdf, method.split("-")[0], limit_s)
+        # ---- section: kernel-recover
+        if method == "kernel-recover":
+            kernel_recover(chosen[0], limit_s)
+        # ---- section: driver-rebind
+        if method == "driver-rebind":
+            for bdf in chosen:
+                driver_rebind(bdf, limit_s)
+        # ---- section: modprobe
+        if method == "modprobe":
+            remove = ["-r"] if action.get("remove") else []
+            modprobe([*remove, action["driver"], *action.get("options", "").split()], limit_s)
+        # ---- section: all
+
+
+def look(bdfs: list[Any]) -> tuple[Any, ...]:
+    """(what is wrong, what could not be told, what was seen), in words, of each GPU after an iteration."""
+    wrong, unsure, seen = [], [], []
+    for bdf in bdfs:
+        if (DEVICES / bdf / "config").read_bytes()[:2] != b"\x02\x10":
+            wrong.append(f"{bdf} is gone from the bus: config space reads all ones")
+            continue
+        try:
+            registers = Registers(bdf)
+            seen.append(registers.state())
+            if not registers.booted():
+                wrong.append(registers.state())
+            elif registers.signature() not in (-1, 0x28211407):
+                wrong.append(f"{bdf}: the discovery table's signature is {registers.signature():#010x}, not 0x28211407")
+        except (OSError, ValueError) as error:
+            unsure.append(f"{bdf}: its registers cannot be read: {error}")
+    # ---- section: xgmi
+    wrong = wrong or [text for bdf in bdfs for text in links_down(bdf)]
+    # ---- section: driver
+    seen, unsure = seen + unsure, []  # a bound driver may keep its registers to itself: its word counts
+    # ---- section: all
+    return wrong, unsure, seen
+
+
+def iterate(bdfs: list[Any], log: KernelLog, timeline: Timeline) -> tuple[Any, ...]:
+    """(word, why) of one iteration."""
+    failed: list[Any] = []
+    for action in SCENARIO["actions"]:
+        timeline.add("action", name=action["name"], state="begin")
+        try:
+            act(action, bdfs)
+        except Failed as error:
+            failed.append((action["name"], str(error)))
+        timeline.add("action", name=action["name"], state=failed[-1][1] if failed else "done")
+        if failed:
+            break
+    lines = log.take()
+    wrong, unsure, seen = look(bdfs)
+    timeline.add("look", wrong=wrong, unsure=unsure, seen=seen, kernel_log=lines)
+    why = [f"kernel log: {line}" for name, line in lines if name in SCENARIO["reproduced_log"]]
+    why += [text for name, text in failed if name in SCENARIO["reproduced_actions"]]
+    why += wrong if SCENARIO["findings"] else []
+    if why:
+        return REPRODUCED, why
+    if failed or wrong:
+        return FAIL, [text for _, text in failed] + wrong
+    return (UNKNOWN, unsure) if unsure else (PASS, seen)
+
+
+def check(bdfs: list[Any], options: argparse.Namespace) -> None:
+    """Everything that must be so before the first action, and a person's consent."""
+    if os.geteuid():
+        raise Refused(77, "this needs root: sudo python3 ...")
+    if not bdfs:
+        raise Refused(69, f"no supported GPU on this machine's PCI bus ({SCENARIO['parts']}); looked in {DEVICES}")
+    bound = {bdf: driver_of(bdf) for bdf in bdfs}
+    # ---- section: driver
+    if SCENARIO["driver"] == "amdgpu" and set(bound.values()) != {"amdgpu"}:
+        raise Refused(3, f"amdgpu must be bound; it is: {bound}")
+    if SCENARIO["driver"] == "unloaded" and (SYS / "module/amdgpu").is_dir():
+        raise Refused(3, "amdgpu must not be loaded yet: its options are given when it is")
+    # ---- section: registers
+    if set(bound.values()) - {"", "vfio-pci", "pci-stub"}:
+        raise Refused(3, f"no driver may be bound; there is: {bound}. First: modprobe -r amdgpu")
+    # ---- section: hive-reset
+    if len(bdfs) < len(find_gpus([])):
+        raise Refused(3, "mode1 of one member of a hive leaves its links down: all GPUs, or none")
+    # ---- section: all
+    held = holders_of(bdfs)
+    if held:
+        raise Refused(3, "these processes hold a GPU: " + "; ".join(held[:20]))
+    print(f"This will be lost: {SCENARIO['destroys']}\nGPUs: {', '.join(bdfs)}")
+    print(f"To put the machine back: {SCENARIO['put_back']}")
+    if options.yes:
+        return
+    if not sys.stdin or not sys.stdin.isatty():
+        raise Refused(3, "nobody to ask: standard input is no terminal; --yes goes on without asking")
+    if input("Type yes to begin: ").strip() != "yes":
+        raise Refused(3, "the answer was not yes")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The whole run; its exit code."""
+    bdfs = find_gpus(options.gpu)
+    if options.dry_run:
+        print(f"{SCENARIO['name']}: {SCENARIO['shows']}\nGPUs here: {', '.join(bdfs) or 'none that this is for'}")
+        for action in SCENARIO["actions"]:
+            told = {name: value for name, value in action.items() if value is not None}
+            print(f"  would do, {options.count} times at most: {json.dumps(told)}")
+        print("\n".join(f"  {row}" for row in versions(bdfs)))
+        return 0
+    check(bdfs, options)
+    folder = Path(options.output or f"{SCENARIO['name']}-{time.strftime('%Y%m%dT%H%M%S')}")
+    folder.mkdir(mode=0o700)
+    print(f"into {folder}/", flush=True)
+    (folder / "versions.txt").write_text("".join(f"{row}\n" for row in versions(bdfs)))
+    print((folder / "versions.txt").read_text(), end="", flush=True)
+    log = KernelLog(folder / "kernel.log")
+    timeline = Timeline(folder / "timeline.jsonl")
+    code, results = repeat(options, bdfs, log, timeline)
+    hits = sum(result == REPRODUCED for result in results)
+    timeline.add("end", exit=code, incidence=f"{hits} of {len(results)}")
+    verdict = "REPRODUCED" if hits else "not reproduced"
+    print(f"{verdict}: {hits} of {len(results)} iterations; exit {code}; everything is in {folder}/")
+    if code == 1:
+        print(f"to put the machine back: {SCENARIO['put_back']}")
+    return int(code)
+
+
+def repeat(options: argparse.Namespace, bdfs: list[Any], log: KernelLog, timeline: Timeline) -> tuple[Any, ...]:
+    """(exit code, words of the iterations)."""
+    results: list[Any] = []
+    for number in range(1, options.count + 1):
+        started = time.monotonic()
+        timeline.add("iteration", number=number, state="begin")
+        print(f"iteration {number} of {options.count}: ", end="", flush=True)
+        try:
+            result, why = iterate(bdfs, log, timeline)
+        except KeyboardInterrupt:
+            timeline.add("iteration", number=number, state="interrupted")
+            print("interrupted")
+            return 130, results
+        results.append(result)
+        timeline.add("iteration", number=number, state="end", word=result, why=why)
+        print(f"{result} ({time.monotonic() - started:.1f} s)", flush=True)
+        for line in why if result != PASS else []:
+            print(f"    {line}", flush=True)
+        if result in (FAIL, REPRODUCED) and not options.keep_going:
+            break
+    worst = {FAIL: 1, REPRODUCED: 1, UNKNOWN: 2}
+    codes = [worst[result] for result in results if result != PASS]
+    return min(codes, default=0), results
+
+
+def main() -> int:
+    head = (__doc__ or "").split("\n\n")[0]
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=head, epilog=(__doc__ or "")[len(head) :], formatter_class=style)
+    parser.add_argument("--count", type=int, default=SCENARIO.get("count", 1), help="iterations at most (%(default)s)")
+    parser.add_argument("--gpu", action="append", default=[], metavar="BDF", help="only this GPU; repeatable")
+    parser.add_argument("--limit", type=float, metavar="SECONDS", help="for one action, instead of the scenario's own")
+    parser.add_argument("-o", "--output", metavar="DIR", help="a new folder for log, timeline and versions")
+    parser.add_argument("--keep-going", action="store_true", help="go on after an iteration that does not pass")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")
+    try:
+        options = parser.parse_args()
+    except SystemExit as ending:
+        return 64 if ending.code else 0
+    for action in SCENARIO["actions"] if options.limit else []:
+        action["duration_s"] = options.limit
+    try:
+        return run(options)
+    except Refused as refusal:
+        print(f"refused: {refusal}", file=sys.stderr)
+        return int(refusal.code)
+    except FileExistsError as error:
+        print(f"refused: {error.filename} is there already; nothing is overwritten", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
