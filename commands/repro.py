@@ -272,10 +272,9 @@ def _tell_run(settings: Settings, report: RunReport, archive: Written | GpumendE
     row = run_result(report)
     failed = archive if isinstance(archive, GpumendError) else report.error
     written = None if archive is None or isinstance(archive, GpumendError) else archive
-    body = {
-        **row, "archive": None if written is None else _head(written.checked),
-        "error": None if failed is None else error_body(failed),
-    }  # fmt: skip
+    body = {**row, "archive": None if written is None else _head(written.checked)}
+    if failed is not None:
+        body["error"] = {**error_body(failed), "exit": int(failed.exit_code)}
 
     def human(printer: Printer) -> None:
         print_run(printer, row)

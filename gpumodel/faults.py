@@ -623,7 +623,7 @@ _FAULTS = (
     Fault(
         "reset-wears-out",
         "mode1 works N times, then boot firmware stays silent until the bus is reset",
-        "C2PMSG_33 and 35 stay 0 after that mode1 and later ones (user-wants.md section A1: after about six)",
+        "C2PMSG_35 stays 0 after that mode1 and later ones (user-wants.md section A1: after about six); C2PMSG_33 comes, a guess",
         "a reset that worked before ends with a silent bootloader",
         NEVER,
         _reset_wears_out,
@@ -661,7 +661,7 @@ _FAULTS = (
     ),
     Fault(
         "discovery-clobbered-after",
-        "after one kind of reset, or a driver that was killed, somebody's data lies over the discovery table",
+        "after one kind of reset, or a killed driver, the discovery table is overwritten",
         "the table is written by boot firmware and overwritten at once; unclean-exit: once the lock is given up while bus "
         "mastering is on and the PSP's ring is there, a guess (amd-discovery.md section 1; user-wants.md A2)",
         "the reset or the killed start took place, and the signature is wrong after it",
@@ -669,6 +669,15 @@ _FAULTS = (
         _clobbered_after,
         Argument("METHOD", "which kind", "mode1", words=_booting_methods),
         ShowsAt.RESET,
+    ),
+    Fault(
+        "one-member-late",
+        "this GPU carries mode1 out so late that its links to the others do not train",
+        "1.5 s after the others (amdgpu_xgmi.c: firmware negotiates links within a second)",
+        "XGMI links of this GPU inactive after a reset of the hive",
+        NEVER,
+        _one_member_late,
+        shows_at=ShowsAt.RESET,
     ),
     Fault(
         "throttle",
@@ -679,15 +688,6 @@ _FAULTS = (
         _throttle,
         Argument("REASON", "which limit", "ppt", words=_themselves(tuple(THROTTLERS))),
         ShowsAt.WORK,
-    ),
-    Fault(
-        "one-member-late",
-        "this GPU carries mode1 out so late that its links to the others do not train",
-        "1.5 s after the others (amdgpu_xgmi.c: firmware negotiates links within a second)",
-        "XGMI links of this GPU inactive after a reset of the hive",
-        NEVER,
-        _one_member_late,
-        shows_at=ShowsAt.RESET,
     ),
 )
 

@@ -150,9 +150,10 @@ class Psp:
             self._set(number, READY)
         self._set(92, BOOT_STEADY)
 
-    def stop_boot(self, errors: int) -> None:
-        """The boot firmware stopped; its error word (C2PMSG_126) tells why."""
-        for number, value in {33: 0, 35: 0, 58: 0, 64: 0, 81: 0, 92: BOOT_STOPPED, 126: errors}.items():
+    def stop_boot(self, errors: int, *, mailbox: bool = False) -> None:
+        """The boot firmware stopped; its error word (C2PMSG_126) tells why. `mailbox`: its first sign of life had come."""
+        first = READY if mailbox else 0
+        for number, value in {33: first, 35: 0, 58: 0, 64: 0, 81: 0, 92: BOOT_STOPPED, 126: errors}.items():
             self._set(number, value)
 
     def forget_engines(self) -> None:

@@ -200,7 +200,7 @@ class Resets:
         if careless:
             gpu.psp.stop_boot(DATA_ABORT)
         elif self.wears_out is not None and self._mode1s > self.wears_out:
-            gpu.psp.stop_boot(WORN_OUT)
+            gpu.psp.stop_boot(WORN_OUT, mailbox=True)
         if kind in self.clobbers_after:
             gpu.clobber_table()
 

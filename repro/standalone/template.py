@@ -9,8 +9,11 @@ Needs: Linux, root, Python 3.8 or later with its standard library, nothing else.
 Destroys: @DESTROYS@
 To put the machine back: @PUT_BACK@
 
-    python3 @FILE@ --dry-run        what would be done, to which GPUs; changes nothing
-    sudo python3 @FILE@             asks, then runs; the folder that it names holds log, timeline and versions
+    python3 @FILE@ --dry-run
+    sudo python3 @FILE@
+
+The first says what would be done, and changes nothing. The second asks, then runs; the folder that it names holds the
+kernel's log, a timeline and the versions.
 
 Exit: 0 not reproduced. 1 reproduced, or an iteration failed. 2 an iteration could not be judged. 3 refused: somebody
 holds a GPU, a driver is in the way, nobody to ask. 64 wrong arguments. 69 no such GPU. 77 not root. 130 interrupted.
@@ -106,7 +109,7 @@ def versions(bdfs: list[Any]) -> list[Any]:
         rows.append(f"{bdf}: VBIOS {word(at / 'vbios_version')}, link {word(at / 'current_link_speed')}")
         # ---- section: driver
         firmware = word(debugfs(bdf) / "amdgpu_firmware_info", "").splitlines()
-        rows += [f"{bdf}: {line}" for line in firmware if "0x00000000," not in line]
+        rows += [f"{bdf}: {line}" for line in firmware if not line.endswith(": 0x00000000")]
         # ---- section: all
     return rows
 

@@ -393,6 +393,7 @@ def test_catalogue_cures_follow_the_fact_sheet() -> None:
         "flr-loses-config": "never",
         "discovery-clobbered-after": "never",
         "one-member-late": "never",
+        "throttle": "never",
     }
     assert CATALOGUE["link-narrow"].cures is NEVER
     assert all(Reset.REMOVE_RESCAN not in fault.cures for fault in CATALOGUE.values())

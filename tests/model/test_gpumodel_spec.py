@@ -117,6 +117,7 @@ def test_parts_and_faults_are_listed() -> None:
         "flr-loses-config",
         "discovery-clobbered-after",
         "one-member-late",
+        "throttle",
     ]
 
 
