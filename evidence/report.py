@@ -1,7 +1,9 @@
-"""`report.md`: what a person at AMD reads first, in the field order of the ROCm issue form.
+"""`report.md`: what a person at the vendor reads first, in the field order of the vendor's issue form.
 
-Field order: user-wants D (problem, OS, CPU, GPU, ROCm version, component, steps, rocminfo, more). Made from what was
-collected; what is not known says so, and what only the reporter knows asks for it."""
+Field order: user-wants D: AMD's ROCm form (problem, OS, CPU, GPU, ROCm version, component, steps, rocminfo, more), and
+NVIDIA's functional bug form (driver version, proprietary module, OS, kernel, hardware, description, steps, incidence,
+nvidia-bug-report) when every GPU is theirs. Made from what was collected; what is not known says so, and what only the
+reporter knows asks for it."""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from evidence.host import first_line
 
 ASK = "*(please fill in)*"
 UNKNOWN = "unknown"
+NVIDIA_VENDOR = 0x10DE
 _SHOWN = 12
 
 
@@ -38,32 +41,58 @@ def report(
 ) -> str:
     """The whole report. `texts`: files of the bundle by name, already redacted."""
     system = texts.get("system.txt", b"").decode("utf-8", "replace")
-    rows: list[str] = ["# GPU problem report", ""]
-    rows += ["### Problem Description", "", problem.summary or _from_findings(reports) or ASK, ""]
-    rows += [f"Incidence: {problem.incidence or ASK}", ""]
-    rows += ["### Operating System", "", _os(system), ""]
-    rows += ["### CPU", "", _section(system, "cpu", r"model name\s*:\s*(.+)") or UNKNOWN, ""]
-    rows += ["### GPU", "", *_gpus(reports), ""]
-    rows += [
-        "### ROCm Version",
-        "",
-        _section(system, "opt/rocm/.info/version", r"(\S.*)") or f"{UNKNOWN} (not installed?)",
-        "",
-    ]
-    rows += ["### ROCm Component", "", problem.component or "kernel driver (amdgpu), firmware", ""]
-    rows += ["### Steps to Reproduce", "", *_steps(problem), ""]
-    rows += [
-        "### (Optional) Output of `rocminfo --support`",
-        "",
-        "Not run: it opens the GPU, and can hang on a sick one.",
-        "",
-    ]
-    rows += ["### Additional Information", "", *_versions(system, texts), ""]
+    theirs = bool(reports) and all((one.facts.get("identity") or {}).get("vendor") == NVIDIA_VENDOR for one in reports)
+    rows = ["# GPU problem report", ""]
+    rows += _nvidia_form(problem, reports, system) if theirs else _amd_form(problem, reports, system)
+    rows += [*_versions(system, texts)[1 if theirs else 0 :], ""]  # the first is about amdgpu
     rows += _findings(reports)
     rows += _files(manifest)
     rows += _gaps(list(unread))
     rows += _redactions(manifest)
     return "\n".join(rows).rstrip("\n") + "\n"
+
+
+def _amd_form(problem: Problem, reports: Sequence[ProbeReport], system: str) -> list[str]:
+    rocm = _section(system, "opt/rocm/.info/version", r"(\S.*)") or f"{UNKNOWN} (not installed?)"
+    fields: list[tuple[str, list[str]]] = [
+        (
+            "Problem Description",
+            [problem.summary or _from_findings(reports) or ASK, "", f"Incidence: {problem.incidence or ASK}"],
+        ),
+        ("Operating System", [_os(system)]),
+        ("CPU", [_section(system, "cpu", r"model name\s*:\s*(.+)") or UNKNOWN]),
+        ("GPU", _gpus(reports)),
+        ("ROCm Version", [rocm]),
+        ("ROCm Component", [problem.component or "kernel driver (amdgpu), firmware"]),
+        ("Steps to Reproduce", _steps(problem)),
+        ("(Optional) Output of `rocminfo --support`", ["Not run: it opens the GPU, and can hang on a sick one."]),
+        ("Additional Information", []),
+    ]
+    return _laid_out(fields)
+
+
+def _nvidia_form(problem: Problem, reports: Sequence[ProbeReport], system: str) -> list[str]:
+    """Field order: user-wants D, NVIDIA/open-gpu-kernel-modules 10_functional_bug.yml."""
+    version = _section(system, "module/nvidia/version", r"(\S+)") or UNKNOWN
+    kernel = _section(system, "proc/version", r"Linux version (\S+)") or UNKNOWN
+    fields: list[tuple[str, list[str]]] = [
+        ("NVIDIA Open GPU Kernel Modules Version", [f"{version}, commit {ASK}"]),
+        ("Does this happen with the proprietary driver package too?", [ASK]),
+        ("Operating System and Version", [_os(system)]),
+        ("Kernel Release", [kernel]),
+        ("Is it a stable kernel release of kernel.org or of the distribution?", [ASK]),
+        ("Hardware: GPU", [*_gpus(reports), "", "`nvidia-smi -L` was not run: it can hang on a sick GPU."]),
+        ("Describe the bug", [problem.summary or _from_findings(reports) or ASK]),
+        ("To Reproduce", _steps(problem)),
+        ("Bug Incidence (Once, Sometimes, Always)", [problem.incidence or ASK]),
+        ("nvidia-bug-report.log.gz", [f"Not made: it can hang on a sick GPU; NVIDIA closes reports without it. {ASK}"]),
+        ("More Info", []),
+    ]
+    return _laid_out(fields)
+
+
+def _laid_out(fields: Sequence[tuple[str, list[str]]]) -> list[str]:
+    return [row for title, text in fields for row in (f"### {title}", "", *text, *([""] if text else []))]
 
 
 def _from_findings(reports: Sequence[ProbeReport]) -> str:

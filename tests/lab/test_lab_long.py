@@ -8,6 +8,8 @@ import pytest
 
 from lab import guest
 from lab.parts import Parts
+from lab.qemu import Machine
+from tests.lab import stock
 from tests.lab.conftest import LOGS
 
 LIFE_S = 2 * 3600.0
@@ -22,3 +24,23 @@ def test_eight_gpus_pass_the_whole_selftest(lab_parts: Parts) -> None:
         gpus = json.loads(done.text)["gpus"]
         assert [(gpu["status"], gpu["error"]) for gpu in gpus] == [("ok", None)] * 8
         assert done.exit_code == 0
+
+
+def test_stock_driver_does_not_come_back_after_the_sixth_reset(lab_parts: Parts) -> None:
+    """The case of the vendor report: the exported script brings the GPU down with the stock driver, and the kernel's log says so.
+
+    The first of the six is the driver's own, before it starts a used GPU. Its wait for the bootloader would take hours here."""
+    address = "mi350x?vram=16&fault=reset-wears-out:6"
+    machine = Machine(memory_mib=4096, append=stock.APPEND)
+    with guest.boot(lab_parts, gpus=address, machine=machine, life_s=LIFE_S, keep=LOGS / "long-repro") as booted:
+        booted.shell("test -d /sys/kernel/debug/dri || mount -t debugfs none /sys/kernel/debug")
+        assert stock.modprobe(booted, "amdgpu") == 0
+        assert booted.run(["gpumend", "repro", "export", "hive-reset-loop", "-o", "/tmp/f.py"]).exit_code == 0
+        done = booted.shell(
+            "cd /tmp; env -i python3 -I f.py --count 50 --limit 900 --yes -o out 2>&1", limit_s=LIFE_S / 2
+        )
+        assert done.exit_code == 1, done.text
+        assert "iteration 5 of 50: pass" in done.text
+        assert "iteration 6 of 50: REPRODUCED" in done.text
+        assert "bootloader NOT READY" in done.text
+        assert "Waiting for bootloader completion" in booted.shell("cat /tmp/out/kernel.log").text
