@@ -28,7 +28,8 @@ _SYSTEM = (
     ("proc", "version"), ("proc", "cmdline"), ("proc", "uptime"), ("proc", "loadavg"), ("proc", "meminfo"),
     ("proc", "modules"), ("proc", "iomem"), ("proc", "sys/kernel/tainted"), ("proc", "sys/kernel/hung_task_timeout_secs"),
     ("proc", "driver/nvidia/version"), ("etc", "os-release"), ("etc", "debian_version"), ("opt", "rocm/.info/version"),
-    ("sys", "module/nvidia/version"), ("sys", "module/amdgpu/version"), ("sys", "module/amdgpu/srcversion"), ("sys", "module/amdgpu/initstate"),
+    ("sys", "module/amdgpu/version"), ("sys", "module/amdgpu/srcversion"), ("sys", "module/amdgpu/initstate"),
+    ("sys", "module/nvidia/version"),
     ("sys", "module/amdgpu/refcnt"), ("sys", "module/amdgpu/taint"), ("sys", "kernel/security/lockdown"),
     ("sys", "devices/system/cpu/online"), ("sys", "devices/system/node/online"), ("sys", "module/pcie_aspm/parameters/policy"),
     *(("sys", f"class/dmi/id/{name}") for name in (

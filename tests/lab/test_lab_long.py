@@ -27,7 +27,7 @@ def test_eight_gpus_pass_the_whole_selftest(lab_parts: Parts) -> None:
 
 
 def test_stock_driver_does_not_come_back_after_the_sixth_reset(lab_parts: Parts) -> None:
-    """The case of the vendor report: the exported script brings the GPU down with the stock driver, and the kernel's log says so.
+    """The case of the vendor report: the exported script brings the GPU down with the stock driver; the kernel's log says so.
 
     The first of the six is the driver's own, before it starts a used GPU. Its wait for the bootloader would take hours here."""
     address = "mi350x?vram=16&fault=reset-wears-out:6"

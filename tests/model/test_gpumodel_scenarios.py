@@ -1,4 +1,4 @@
-"""What the model has for the scenarios of repro: throttling, a table that is lost with an unclean exit, a few real instructions."""
+"""What the model has for the scenarios of repro: throttling, a table lost with an unclean exit, a few real instructions."""
 
 from __future__ import annotations
 

@@ -16,10 +16,11 @@ from base.runs import RunOutcome
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "docs/json.schema.json").read_text())
+CLOBBERED = "discovery-clobbered-after-unclean-exit"
 # (scenario, address without a fault, the fault, why it reproduces, are the GPUs as before in the end)
 REHEARSED = [
     ("hive-reset-loop-userspace", "mi300x*2", "reset-wears-out:1", "[amd.psp.bootloader]", True),
-    ("discovery-clobbered-after-unclean-exit", "mi350x", "discovery-clobbered-after:unclean-exit", "[amd.discovery.signature]", True),
+    (CLOBBERED, "mi350x", "discovery-clobbered-after:unclean-exit", "[amd.discovery.signature]", True),
     ("bad-kernel-recovery", "mi350x", "reset-hangs:queue,reset-hangs:mec,reset-hangs:mode2", "invalid-address failed", True),
     ("sdma-under-reset", "mi350x", "reset-hangs:sdma-engine", "reset-while-copying failed", True),
     ("psp-reload-loop", "mi350x", "psp-ring-dead", "reload failed", None),

@@ -110,7 +110,7 @@ def test_yaml_good_file_is_read() -> None:
 
     found = build(parse(GOOD, "mine.yaml"), GOOD, ["count=5"])
     assert (found.count, found.values) == (5, {"count": 5})
-    assert [one.words for one in found.reproduced][0] == "the action one fails"
+    assert found.reproduced[0].words == "the action one fails"
 
 
 @pytest.mark.parametrize(
