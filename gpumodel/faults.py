@@ -623,7 +623,7 @@ _FAULTS = (
     Fault(
         "reset-wears-out",
         "mode1 works N times, then boot firmware stays silent until the bus is reset",
-        "C2PMSG_35 stays 0 after that mode1 and later ones (user-wants.md section A1: after about six); C2PMSG_33 comes, a guess",
+        "C2PMSG_35 stays 0 after that mode1 and later ones, 33 comes, a guess (user-wants.md section A1: after about six)",
         "a reset that worked before ends with a silent bootloader",
         NEVER,
         _reset_wears_out,

@@ -66,7 +66,7 @@ def test_table_is_lost_once_the_ring_was_there(step: str, clobbered: bool, firmw
         cut.severed = name == step
 
     with pytest.raises(_Gone):
-        Device.open(cut, clock, firmware_dirs=[firmware_dir], on_step=begin)  # type: ignore[arg-type]
+        Device.open(cut, clock, firmware_dirs=[firmware_dir], on_step=begin)
     gpu = transport.gpu
     signature = int.from_bytes(gpu.vram.read(gpu.table_offset, 4), "little")
     assert (signature != 0x28211407) == clobbered
