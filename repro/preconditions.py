@@ -14,9 +14,11 @@ from base.findings import ProbeReport
 from pcibus.binding import driver_of
 from repro.modules import Tools
 from repro.scenario import DRIVER, Scenario
+from resets.around import Places, held_by, holder_words
 from resets.subject import Subject, named, on_host
 
 KEEPERS = ("", "vfio-pci", "pci-stub", "uio_pci_generic")  # bound, and driving nothing
+MOST_NAMED = 16
 NEVER_RESET = "virtual functions and APUs are never reset or started"
 
 
@@ -73,6 +75,7 @@ def _check_machine(scenario: Scenario, here: Sequence[Subject], tools: Tools, do
                 doing, expected="no kernel driver bound to it", seen=f"GPU {one.index} ({one.bdf}): {driver}", where=one.bdf,
                 next_step=f"gpumend -g {one.index} unbind",
             )  # fmt: skip
+    _check_holders(scenario, here, tools, doing)
     if needs.driver == "unloaded" and (tools.sys_root / "module/amdgpu").is_dir():
         raise Refused(
             doing, expected="amdgpu not loaded: its options are given when it is", seen="it is loaded",
@@ -82,6 +85,23 @@ def _check_machine(scenario: Scenario, here: Sequence[Subject], tools: Tools, do
         raise Unavailable(
             doing, expected="debugfs: amdgpu's files are there", seen="none", where=str(tools.sys_root / "kernel/debug/dri"),
             next_step="mount -t debugfs none /sys/kernel/debug",
+        )  # fmt: skip
+
+
+def _check_holders(scenario: Scenario, here: Sequence[Subject], tools: Tools, doing: str) -> None:
+    """Processes that hold a GPU, named, where nobody may."""
+    if scenario.needs.holders != "none":
+        return
+    places = Places(tools.sys_root, tools.proc_root)
+    held = [
+        f"GPU {one.subject.index} ({one.subject.bdf}): {holder_words(holder, places)}"
+        for one in held_by(here, places)
+        for holder in one.processes
+    ]
+    if held:
+        more = f"; and {len(held) - MOST_NAMED} more" if len(held) > MOST_NAMED else ""
+        raise Refused(
+            doing, expected="no process that holds a GPU", seen="; ".join(held[:MOST_NAMED]) + more, next_step="end them first"
         )  # fmt: skip
 
 
