@@ -505,6 +505,16 @@ def run_progress(path: Path) -> dict[str, Any] | None:
     return progress_of(path)
 
 
+def unfinished_run(folder: Path) -> dict[str, Any]:
+    """What a run in that folder did not come to: `scenario` (its file there), `parameters`, `seed`, `on`, `selected`,
+    `command`, `keep_going`, `left` (iterations), `before` (what came of those that ended, in words).
+
+    Raises UsageError (no folder of a run, or damaged), Refused (it came to its end)."""
+    from repro.finished import left_of
+
+    return left_of(folder)
+
+
 def check_bundle(path: Path) -> Checked:
     """Read a bundle's folder or archive, or a run's folder, from whomever, and say whether it is whole; nothing is
     unpacked to disk.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from base.errors import Exit, GpumendError, Refused
+from base.errors import Exit, GpumendError, Refused, UsageError
 from commands.common import FILE, Group, Settings, code_of_findings, common_options, emit, ends_in_order, settings_of
 from render.reports import print_findings
 from render.text import Printer, Table, clean
@@ -75,8 +75,14 @@ def show_command(context: click.Context, scenario: str, parameters: tuple[str, .
 
 
 @repro_group.command("run", short_help="Run a scenario: watched, bounded, written down as it goes.")
-@click.argument("scenario")
+@click.argument("scenario", required=False)
 @_PARAMETERS
+@click.option(
+    "--resume",
+    type=FILE,
+    metavar="DIR",
+    help="Instead of a scenario: the iterations that a run in that folder did not come to.",
+)
 @click.option(
     "--seed", type=click.IntRange(0, (1 << 32) - 1), default=1, show_default=True, help="Of the bytes that are copied."
 )
@@ -92,8 +98,9 @@ def show_command(context: click.Context, scenario: str, parameters: tuple[str, .
 @click.pass_context
 def run_command(
     context: click.Context,
-    scenario: str,
+    scenario: str | None,
     parameters: tuple[str, ...],
+    resume: Path | None,
     seed: int,
     output: Path | None,
     keep_going: bool,
@@ -112,7 +119,12 @@ def run_command(
 
     settings = settings_of(context)
     settings.command = "repro run"
-    found = read_scenario(scenario, parameters)
+    told: dict[str, Any] = {}
+    if resume is not None:
+        found, told = _left_of(settings, scenario, parameters, resume)
+        seed, keep_going = told.pop("seed"), keep_going or told.pop("keep_going")
+    else:
+        found = read_scenario(_named(scenario), parameters)
     if keep_going:
         found = replace(found, stop_after="count")
     everyone, wanted = _find(settings, found)
@@ -122,15 +134,43 @@ def run_command(
         return _dry(settings, found, wanted)
     if not yes:
         _consent(found, wanted)
-    told = {
-        "command": _again(settings, scenario, parameters, seed, keep_going),
-        "on": settings.on,
-        "selected": settings.gpus,
-    }
+    told.setdefault("command", _again(settings, str(scenario), parameters, seed, keep_going))
+    told |= {"on": settings.on, "selected": settings.gpus}
     with ends_in_order():
         report = _run(settings, found, everyone, wanted, None if packs else output, seed, told)
     archive = _archive(settings, output, report, wanted, not no_redact) if packs and output is not None else None
     return _tell_run(settings, report, archive)
+
+
+def _named(scenario: str | None) -> str:
+    if scenario is None:
+        raise UsageError(
+            "repro run",
+            expected="the name of a scenario, its file, or --resume DIR",
+            seen="none",
+            next_step="gpumend repro list",
+        )
+    return scenario
+
+
+def _left_of(
+    settings: Settings, scenario: str | None, parameters: tuple[str, ...], folder: Path
+) -> tuple[Scenario, dict[str, Any]]:
+    """What an earlier run did not come to, on the same GPUs unless others are named; and its settings."""
+    from dataclasses import replace
+
+    from gpumend import read_scenario, unfinished_run
+
+    if scenario is not None or parameters:
+        raise UsageError("repro run --resume", expected="nothing but the folder: the rest stands in it", seen="more")
+    left = unfinished_run(folder)
+    if not settings.on:
+        settings.on = tuple(left["on"])
+    if not settings.gpus:
+        settings.gpus = tuple(left["selected"])
+    found = read_scenario(left["scenario"], [f"{name}={value}" for name, value in left["parameters"].items()])
+    told = {name: left[name] for name in ("command", "seed", "keep_going")}
+    return replace(found, count=left["left"]), told | {"continues": str(folder), "before": left["before"]}
 
 
 def _find(settings: Settings, scenario: Scenario) -> tuple[list[Gpu], list[Gpu]]:

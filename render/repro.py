@@ -22,8 +22,12 @@ def list_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def print_list(printer: Printer, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
-        printer.spans((row["name"], "bold"), (f"  through {_through(row)}, {row['count']} times at most", "dim"))
+        printer.spans((row["name"], "bold"), (f"  through {_through(row)}, {_times(row['count'])}", "dim"))
         printer.line(f"    {row['shows']}")
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times at most"
 
 
 def _through(row: Mapping[str, Any]) -> str:

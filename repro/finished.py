@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from base.errors import GpumendError, UsageError
+from base.errors import GpumendError, Refused, UsageError
 from base.files import read_bounded
 from repro.record import TIMELINE, boot_id, read_timeline
 
@@ -47,6 +47,34 @@ def _anew(boot: object) -> bool | None:
     """Whether this machine was started anew since; None where nobody knows (another machine looks just the same)."""
     now = boot_id()
     return boot != now if now and isinstance(boot, str) and boot else None
+
+
+def left_of(folder: Path) -> dict[str, Any]:
+    """See gpumend.unfinished_run."""
+    doing = f"going on with the run in {folder}"
+    progress = progress_of(folder)
+    settings = _json(folder / "settings.json")
+    values, definition = settings.get("parameters"), settings.get("definition")
+    if progress is None or not isinstance(values, dict) or not isinstance(definition, dict):
+        raise UsageError(
+            doing, expected=f"a run's folder, with {TIMELINE} and settings.json", seen="none", where=str(folder)
+        )
+    left = int(progress["asked"] or 0) - progress["ended"]
+    if progress["outcome"] is not None or left <= 0:
+        raise Refused(
+            doing, expected="a run that did not come to its end", seen=str(progress["outcome"] or "all iterations ended"),
+            where=str(folder), next_step=str(settings.get("command") or ""),
+        )  # fmt: skip
+    return {
+        "scenario": str(folder / "scenario.yaml"), "parameters": values, "seed": int(settings.get("seed", 1)),
+        "on": _words(settings.get("on")), "selected": _words(settings.get("selected")),
+        "command": settings.get("command"), "keep_going": definition.get("stop_after") == "count", "left": left,
+        "before": f"{progress['reproduced']} of {progress['ended']}",
+    }  # fmt: skip
+
+
+def _words(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []
 
 
 def problem_of(folder: Path) -> dict[str, Any]:

@@ -189,7 +189,9 @@ class _Run:
             for name, seconds in done.throttled.items():
                 throttled[name] = throttled.get(name, 0.0) + seconds
                 self.throttled[name] = self.throttled.get(name, 0.0) + seconds
-            facts.seen.append(self._look(number))
+            seen = self._look(number)
+            facts.seen.append(seen)
+            self._prove(number, action, done, seen)
             if done.status in ("failed", "interrupted"):
                 break  # what comes next was meant for a GPU on which this had worked
         facts.throttled = throttled
@@ -228,6 +230,14 @@ class _Run:
             error=None if done.error is None else str(done.error),
         )  # fmt: skip
         return done
+
+    def _prove(self, number: int, action: Action, done: Done, seen: Seen) -> None:
+        """What only the kernel knows (nothing can be marked in a GPU that its driver holds) is proved by what it says."""
+        wanted = action.settings.get("proved_by")
+        lines = [line for name, line in seen.matches if name == wanted]
+        if done.status == "unverified" and lines:
+            done.status = "done"
+            self.record.add("proof", number=number, name=action.name, line=lines[-1])
 
     def _subjects(self, action: Action) -> list[Subject]:
         if action.device == "all":
@@ -329,6 +339,9 @@ class _Run:
         return RunOutcome.UNVERIFIED if Word.UNVERIFIED in words else RunOutcome.CLEAN
 
     def _end(self, interrupted: bool, error: GpumendError | None) -> RunReport:
+        earlier = self.means.settings
+        if earlier.get("continues"):
+            self.notes.append(f"goes on with {earlier['continues']}, where {earlier.get('before')} reproduced")
         if self.restored is False:
             self.notes.append(
                 f"the GPUs are not as they were before; to put them back: {self.scenario.put_back or 'gpumend reset'}"

@@ -334,6 +334,10 @@ def _check_itself(node: Node) -> None:
     patterns = _names(node.value["kernel_log"]) if "kernel_log" in node.value else {}
     for item in _list(node.value.get("kernel_log")):
         _check_pattern(_mapping(item)["pattern"])
+    for item in (*_list(node.value["actions"]), *_list(node.value.get("restore"))):
+        proof = _mapping(item).get("proved_by")
+        if proof is not None and proof.value not in patterns:
+            raise proof.wrong(f"one of {', '.join(patterns) or '(there is no pattern)'}", repr(proof.value))
     for item in _list(node.value["reproduced"]):
         for kind, value in _mapping(item).items():
             known = {"action": actions, "kernel_log": patterns}.get(kind)

@@ -48,7 +48,8 @@ def steps_of(scenario: Scenario) -> list[str]:
         extra = ", ".join(f"{name} {value}" for name, value in action.settings.items())
         often = f", {action.count} times" if action.count > 1 else ""
         lines.append(f"{action.name}: {action.module}{f' ({extra})' if extra else ''} on {action.device}{often}")
-    return [*lines, "probe every GPU; look at what the watchers saw", f"again, {scenario.count} times at most"]
+    again = [f"again, {scenario.count} times at most"] if scenario.count > 1 else []
+    return [*lines, "probe every GPU; look at what the watchers saw", *again]
 
 
 def _interval(numbers: Mapping[str, Any]) -> str:

@@ -203,6 +203,29 @@ def test_run_that_is_killed_leaves_a_folder_that_tells_how_far_it_came(
     assert "did not come to its end" in call(capsys, "repro", "check", str(folder))[1]
     code, _, _ = call(capsys, "--on", MODEL, "repro", "bundle", "--run", str(folder), "-o", str(tmp_path / "b.tar.gz"))
     assert code == 0, "what is on the disk can be handed over"
+    shorten(folder / "settings.json", run["ended"] + 2)
+    code, out, _ = call(
+        capsys, "repro", "run", "--resume", str(folder), "--yes", "-o", str(tmp_path / "rest"), "--json"
+    )
+    body = document(out)
+    assert code == 0
+    assert (body["asked"], body["statistics"]["done"]) == (2, 2)
+    assert f"goes on with {folder}, where 0 of {run['ended']} reproduced" in body["notes"]
+    settings = json.loads((tmp_path / "rest/settings.json").read_text())
+    assert (settings["continues"], settings["on"]) == (str(folder), ["model:mi350x*2"])
+    assert call(capsys, "repro", "run", "--resume", str(tmp_path / "rest"), "--yes")[0] == Exit.REFUSED, (
+        "that one ended"
+    )
+    assert call(capsys, "repro", "run", "--resume", str(tmp_path), "--yes")[0] == Exit.USAGE
+    assert call(capsys, "repro", "run", "flr-loop", "--resume", str(folder), "--yes")[0] == Exit.USAGE
+    assert call(capsys, "repro", "run", "--yes")[0] == Exit.USAGE
+
+
+def shorten(path: Path, count: int) -> None:
+    """As if fewer iterations had been asked for."""
+    body = json.loads(path.read_text())
+    body["definition"]["count"] = count
+    path.write_text(json.dumps(body))
 
 
 def test_interrupted_run_ends_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
