@@ -149,7 +149,8 @@ def _data(scenario: Scenario) -> dict[str, Any]:
         "name": scenario.name, "shows": scenario.shows, "tool": f"gpumend {VERSION}",
         "ids": sorted(part.device for part in fits), "parts": ", ".join(part.name for part in fits),
         "driver": scenario.needs.driver, "count": scenario.count, "actions": actions,
-        "kernel_log": {name: text for name, text in scenario.kernel_log.items() if name in by_kind.get("kernel_log", [])}, "reproduced_log": by_kind.get("kernel_log", []),
+        "kernel_log": {name: text for name, text in scenario.kernel_log.items() if name in by_kind.get("kernel_log", [])},
+        "reproduced_log": by_kind.get("kernel_log", []),
         "reproduced_actions": by_kind.get("action", []), "findings": by_kind.get("finding", []),
         "destroys": scenario.destroys, "put_back": scenario.put_back,
     }  # fmt: skip
