@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -148,6 +149,7 @@ class _Run:
                 self.record.add("iteration", number=number, state="interrupted")
                 return True, None
             if refusal is not None:
+                self.record.add("iteration", number=number, state="refused")
                 return False, refusal
             if self.means.asked:
                 return True, None
@@ -278,12 +280,12 @@ class _Run:
         if self.kept >= 3:
             return
         self.kept += 1
-        with _noted(self, "probe reports"):
+        with _noted(self.notes, "probe reports"):
             self._keep_reports(f"probe/iteration-{number}.json", self.reports)
-        with _noted(self, "register trace"):
+        with _noted(self.notes, "register trace"):
             for index, data in self.means.traces().items():
                 self.record.write(f"trace/gpu{index}-iteration-{number}.jsonl", data)
-        with _noted(self, "evidence"):
+        with _noted(self.notes, "evidence"):
             self.means.evidence(
                 self.means.everyone, self.reports, f"nothing: iteration {number} of {self.scenario.name}",
                 self.record.folder / f"evidence-{number}",
@@ -364,20 +366,14 @@ class _Run:
         return report
 
 
-class _noted:
+@contextmanager
+def _noted(notes: list[str], what: str) -> Iterator[None]:
     """What cannot be kept is noted; the run goes on."""
-
-    def __init__(self, run: _Run, what: str) -> None:
-        self._run, self._what = run, what
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, GpumendError | OSError):
-            told = error.seen if isinstance(error, GpumendError) else error.strerror
-            self._run.notes.append(f"{self._what} could not be kept: {told}")
-            return True
-        return False
+    try:
+        yield
+    except (GpumendError, OSError) as error:
+        told = error.seen if isinstance(error, GpumendError) else error.strerror
+        notes.append(f"{what} could not be kept: {told}")
 
 
 def result_dict(report: RunReport) -> dict[str, Any]:
