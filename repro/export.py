@@ -88,7 +88,7 @@ def _unused_imports_out(text: str) -> str:
     kept = []
     for line in text.splitlines():
         found = re.match(r"(?:from \w+ )?import (\w+)$", line)
-        if not found or len(re.findall(rf"\b{found[1]}\b", text)) > 1:
+        if not found or "__future__" in line or len(re.findall(rf"\b{found[1]}\b", text)) > 1:
             kept.append(line)
     return re.sub(r"\n{4,}", "\n\n\n", "\n".join(kept)) + "\n"
 
