@@ -1616,16 +1616,21 @@ def scenario_steps(scenario: Scenario) -> list[str]:
 
 
 def check_scenario(
-    scenario: Scenario, everyone: Sequence[Gpu], wanted: Sequence[Gpu], *, firmware: str | None = None
+    scenario: Scenario,
+    everyone: Sequence[Gpu],
+    wanted: Sequence[Gpu],
+    *,
+    firmware: str | None = None,
+    probe_s: float | None = None,
 ) -> None:
     """Whether a scenario could be run on these GPUs; writes nothing. Raises what keeps it from being run."""
     from repro.preconditions import check_now, check_reports
 
-    tools = _run_tools(scenario, everyone, firmware, 1, None, None)
+    tools = _run_tools(everyone, ResetOptions(firmware=firmware, probe_s=probe_s), 1, None)
     if scenario.needs.firmware:
         require_firmware(wanted, firmware)
     check_now(scenario, wanted, everyone, tools)
-    check_reports(scenario, wanted, probe_gpus(everyone))
+    check_reports(scenario, wanted, probe_gpus(everyone, limit_s=probe_s))
 
 
 def run_scenario(
@@ -1639,6 +1644,7 @@ def run_scenario(
     settings: dict[str, Any] | None = None,
     onlooker: RunOnlooker | None = None,
     asked: Asked | None = None,
+    probe_s: float | None = None,
 ) -> RunReport:
     """Run a scenario on `wanted` of `everyone` in reach, into a new folder (None: below the user's state folder).
 
@@ -1665,8 +1671,13 @@ def run_scenario(
     means = Means(
         everyone=traced,
         wanted=[gpu for gpu in traced if gpu.index in mine],
-        probe=lambda subjects: probe_gpus([one for one in traced if one in subjects]),
-        tools=_run_tools(scenario, traced, firmware, seed, asked, folder / "evidence-before"),
+        probe=lambda subjects: probe_gpus([one for one in traced if one in subjects], limit_s=probe_s),
+        tools=_run_tools(
+            traced,
+            ResetOptions(firmware=firmware, probe_s=probe_s, evidence=folder / "evidence-before"),
+            seed,
+            asked,
+        ),
         evidence=lambda subjects, reports, action, place: _bundle(
             [one for one in traced if one in subjects], reports, action, place
         ),
@@ -1678,16 +1689,10 @@ def run_scenario(
     return run(scenario, means, folder)
 
 
-def _run_tools(
-    scenario: Scenario,
-    everyone: Sequence[Gpu],
-    firmware: str | None,
-    seed: int,
-    asked: Asked | None,
-    evidence: Path | None,
-) -> Any:
-    """What the modules of a scenario work with: resets go through the same climb as `reset`, one bundle before the
-    first."""
+def _run_tools(everyone: Sequence[Gpu], options: ResetOptions, seed: int, asked: Asked | None) -> Any:
+    """What the modules of a scenario work with: resets go through the same climb as `reset`, one bundle before the first."""
+    from dataclasses import replace
+
     from repro.modules import Tools
     from resets.session import reset_all
 
@@ -1696,15 +1701,16 @@ def _run_tools(
 
     def reset_by(subjects: Sequence[Subject], method: str, *, force: bool, limit_s: float | None) -> ResetReport:
         nonlocal bundle
-        options = ResetOptions(method=method, force=(method,) if force else (), firmware=firmware, evidence=evidence)
-        means = made.setdefault((method, force, limit_s), _reset_means(everyone, options, None, asked))
+        mine = replace(options, method=method, force=(method,) if force else ())
+        means = made.setdefault((method, force, limit_s), _reset_means(everyone, mine, None, asked))
         if limit_s is not None:
             means.mechanic.kernel_s = limit_s
         means.bundle = means.bundle or bundle
-        report = reset_all(everyone, subjects, _reset_request(options), means)
+        report = reset_all(everyone, subjects, _reset_request(mine), means)
         bundle = bundle or means.bundle
         return report
 
+    firmware = options.firmware
     return Tools(reset_by, _firmware_dirs(firmware), seed, PROC_ROOT, SYS_ROOT)
 
 

@@ -90,6 +90,10 @@ def show_command(context: click.Context, scenario: str, parameters: tuple[str, .
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE.tar.zst|FILE.tar.gz|DIR",
     help="A folder: the run's. A file: the run and a bundle, redacted, in one archive. Nothing is overwritten.",
 )  # fmt: skip
+@click.option(
+    "--probe-timeout", "probe_s", type=click.FloatRange(0.1, 600), default=2.0, show_default=True, metavar="SECONDS",
+    envvar="GPUMEND_PROBE_TIMEOUT", help="Of each probe, for all GPUs together; slow machines need more.",
+)  # fmt: skip
 @click.option("--keep-going", is_flag=True, help="Count: go on after a reproduction, if the GPUs can be put back.")
 @click.option("--no-redact", is_flag=True, help="In an archive: keep host names, users, serials and addresses.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -103,6 +107,7 @@ def run_command(
     resume: Path | None,
     seed: int,
     output: Path | None,
+    probe_s: float,
     keep_going: bool,
     no_redact: bool,
     yes: bool,
@@ -129,7 +134,7 @@ def run_command(
         found = replace(found, stop_after="count")
     everyone, wanted = _find(settings, found)
     packs = output is not None and require_free_output(output)
-    check_scenario(found, everyone, wanted, firmware=settings.firmware)
+    check_scenario(found, everyone, wanted, firmware=settings.firmware, probe_s=probe_s)
     if dry_run:
         return _dry(settings, found, wanted)
     if not yes:
@@ -137,7 +142,7 @@ def run_command(
     told.setdefault("command", _again(settings, str(scenario), parameters, seed, keep_going))
     told |= {"on": settings.on, "selected": settings.gpus}
     with ends_in_order():
-        report = _run(settings, found, everyone, wanted, None if packs else output, seed, told)
+        report = _run(settings, found, everyone, wanted, None if packs else output, seed, told, probe_s)
     archive = _archive(settings, output, report, wanted, not no_redact) if packs and output is not None else None
     return _tell_run(settings, report, archive)
 
@@ -242,13 +247,14 @@ def _run(
     folder: Path | None,
     seed: int,
     told: dict[str, Any],
+    probe_s: float,
 ) -> RunReport:
     from gpumend import new_asked, run_scenario
 
     with _watching() as onlooker:
         return run_scenario(
             scenario, everyone, wanted, folder, seed=seed, firmware=settings.firmware, settings=told, onlooker=onlooker,
-            asked=new_asked(),
+            asked=new_asked(), probe_s=probe_s,
         )  # fmt: skip
 
 
