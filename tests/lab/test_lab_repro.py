@@ -47,6 +47,11 @@ def run(machine: Guest, name: str, *words: str) -> tuple[int, dict[str, Any]]:
     return done.exit_code, json.loads(done.text)
 
 
+def told(body: dict[str, Any]) -> str:
+    """Why a run did not end as it should."""
+    return json.dumps({name: body.get(name) for name in ("outcome", "first", "notes", "error")}, indent=1)
+
+
 def test_a_exported_script_resets_through_the_stock_driver_and_is_clean(driven: Guest) -> None:
     code, said = exported(driven, "hive-reset-loop", "--count 2")
     assert code == 0, said
@@ -60,7 +65,7 @@ def test_a_exported_script_resets_through_the_stock_driver_and_is_clean(driven: 
 
 def test_b_gpumend_runs_the_same_and_sees_what_the_kernel_says(driven: Guest) -> None:
     code, body = run(driven, "hive-reset-loop", "-p", "count=1")
-    assert (code, body["outcome"], body["statistics"]["incidence"]) == (0, "not reproduced", "0 of 1"), body
+    assert (code, body["outcome"], body["statistics"]["incidence"]) == (0, "not reproduced", "0 of 1"), told(body)
     folder = f"{WORK}/run-hive-reset-loop"
     assert "GPU reset(" in driven.shell(f"cat {folder}/kernel.log").text
     assert "WEDGED" in driven.shell(f"cat {folder}/uevents.jsonl").text, "the driver says so after a reset"
@@ -69,7 +74,7 @@ def test_b_gpumend_runs_the_same_and_sees_what_the_kernel_says(driven: Guest) ->
 
 def test_c_driver_is_rebound(driven: Guest) -> None:
     code, body = run(driven, "rebind-loop", "-p", "count=1")
-    assert (code, body["outcome"]) == (0, "not reproduced"), body
+    assert (code, body["outcome"]) == (0, "not reproduced"), told(body)
     assert driven.shell(f"readlink /sys/bus/pci/devices/{FIRST_GPU}/driver").text.strip().endswith("/amdgpu")
 
 
@@ -87,8 +92,9 @@ def test_e_exported_script_resets_without_a_driver(driven: Guest) -> None:
     code, said = exported(driven, "xgmi-retrain-loop", "--count 2")
     assert code == 0, said
     assert "iteration 2 of 2: pass" in said
-    probe = driven.run(["gpumend", "probe"], limit_s=120)
-    assert probe.exit_code == 0, probe.text
+    (gpu,) = json.loads(driven.run(["gpumend", "probe", "--json"], limit_s=120).text)["gpus"]
+    codes = {finding["code"] for finding in gpu["findings"] if finding["severity"] not in ("note", "unknown")}
+    assert codes <= {"amd.discovery.memsize"}, "but that it has less memory than the part"
 
 
 def test_f_exported_script_resets_by_flr(driven: Guest) -> None:
@@ -99,6 +105,7 @@ def test_f_exported_script_resets_by_flr(driven: Guest) -> None:
 
 def test_g_driver_without_ras_oopses_as_reported(driven: Guest) -> None:
     """An oops is the end of a guest otherwise: what comes after it cannot be trusted, but the report is to be written."""
+    driven.run(["modprobe", "-r", "amdgpu"], limit_s=300)
     driven.shell("echo 0 > /proc/sys/kernel/panic_on_oops")
     code, said = exported(driven, "amdgpu-ras-disabled-oops")
     assert code == 1, said
