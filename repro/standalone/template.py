@@ -39,6 +39,7 @@ SCENARIO: dict[str, Any] = {}
 SYS = Path("/sys")
 DEVICES = SYS / "bus/pci/devices"
 AMD = "0x1002"
+PYTHON = str(Path("/proc/self/exe").resolve())  # sys.executable is empty where there is no PATH
 PASS, UNKNOWN, FAIL, REPRODUCED = "pass", "UNKNOWN", "FAIL", "REPRODUCED"
 
 
@@ -201,7 +202,7 @@ def apart(words: list[Any], limit_s: float, doing: str) -> str:
 def written(path: Path, text: str, limit_s: float) -> None:
     """Write a sysfs file, in a process of its own."""
     code = f"open({str(path)!r}, 'w').write({text!r})"
-    apart([sys.executable, "-I", "-c", code], limit_s, f"writing {text} to {path}")
+    apart([PYTHON, "-I", "-c", code], limit_s, f"writing {text} to {path}")
 
 
 # ---- section: all
@@ -362,7 +363,7 @@ def kernel_recover(bdf: str, limit_s: float) -> None:
             f"{path} is not there: debugfs is not mounted (mount -t debugfs none /sys/kernel/debug), or gpu_recovery=0",
         )
     said = apart(
-        [sys.executable, "-I", "-c", f"print(open({str(path)!r}).read())"], limit_s, f"a reset of {bdf} through amdgpu"
+        [PYTHON, "-I", "-c", f"print(open({str(path)!r}).read())"], limit_s, f"a reset of {bdf} through amdgpu"
     )
     numbers = re.findall(r"-?\d+", said)
     if not numbers or int(numbers[-1]):

@@ -37,7 +37,7 @@ def test_stock_driver_does_not_come_back_after_the_sixth_reset(lab_parts: Parts)
         assert stock.modprobe(booted, "amdgpu") == 0
         assert booted.run(["gpumend", "repro", "export", "hive-reset-loop", "-o", "/tmp/f.py"]).exit_code == 0
         done = booted.shell(
-            "cd /tmp; env -i python3 -I f.py --count 50 --limit 500 --yes -o out 2>&1", limit_s=LIFE_S / 2
+            "cd /tmp; env -i /usr/bin/python3 -I f.py --count 50 --limit 500 --yes -o out 2>&1", limit_s=LIFE_S / 2
         )
         assert done.exit_code == 1, done.text
         assert "iteration 5 of 50: pass" in done.text
