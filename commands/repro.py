@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from base.errors import Exit, GpumendError, Refused, UsageError
-from commands.common import FILE, Group, Settings, code_of_findings, common_options, emit, ends_in_order, settings_of
+from commands.common import (
+    FILE,
+    Group,
+    Settings,
+    code_of_findings,
+    common_options,
+    emit,
+    ends_in_order,
+    probe_limit,
+    settings_of,
+)
 from render.reports import print_findings
 from render.text import Printer, Table, clean
 
@@ -90,10 +100,7 @@ def show_command(context: click.Context, scenario: str, parameters: tuple[str, .
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE.tar.zst|FILE.tar.gz|DIR",
     help="A folder: the run's. A file: the run and a bundle, redacted, in one archive. Nothing is overwritten.",
 )  # fmt: skip
-@click.option(
-    "--probe-timeout", "probe_s", type=click.FloatRange(0.1, 600), default=2.0, show_default=True, metavar="SECONDS",
-    envvar="GPUMEND_PROBE_TIMEOUT", help="Of each probe, for all GPUs together; slow machines need more.",
-)  # fmt: skip
+@probe_limit("--probe-timeout")
 @click.option("--keep-going", is_flag=True, help="Count: go on after a reproduction, if the GPUs can be put back.")
 @click.option("--no-redact", is_flag=True, help="In an archive: keep host names, users, serials and addresses.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -107,7 +114,7 @@ def run_command(
     resume: Path | None,
     seed: int,
     output: Path | None,
-    probe_s: float,
+    limit_s: float,
     keep_going: bool,
     no_redact: bool,
     yes: bool,
@@ -134,7 +141,7 @@ def run_command(
         found = replace(found, stop_after="count")
     everyone, wanted = _find(settings, found)
     packs = output is not None and require_free_output(output)
-    check_scenario(found, everyone, wanted, firmware=settings.firmware, probe_s=probe_s)
+    check_scenario(found, everyone, wanted, firmware=settings.firmware, probe_s=limit_s)
     if dry_run:
         return _dry(settings, found, wanted)
     if not yes:
@@ -142,7 +149,7 @@ def run_command(
     told.setdefault("command", _again(settings, str(scenario), parameters, seed, keep_going))
     told |= {"on": settings.on, "selected": settings.gpus}
     with ends_in_order():
-        report = _run(settings, found, everyone, wanted, None if packs else output, seed, told, probe_s)
+        report = _run(settings, found, everyone, wanted, None if packs else output, seed, told, limit_s)
     archive = _archive(settings, output, report, wanted, not no_redact) if packs and output is not None else None
     return _tell_run(settings, report, archive)
 
