@@ -56,7 +56,7 @@ REFUSED_BEFORE = ("discovery-clobbered", "discovery-zeros", "discovery-ones", "d
 LEFT_BEHIND = ("mec-hang:2", "sdma-hang:5", "page-fault", "xgmi-link-down", "aer-correctable", "link-narrow",
                "ih-overflow")  # fmt: skip
 AT_A_RESET = tuple(
-    name for name, fault in CATALOGUE.items() if fault.shows_at is ShowsAt.RESET
+    name for name, fault in CATALOGUE.items() if fault.shows_at in (ShowsAt.RESET, ShowsAt.WORK)
 )  # nothing to see before
 
 
