@@ -92,7 +92,7 @@ def print_run(printer: Printer, row: Mapping[str, Any]) -> None:
     for name, seconds in numbers["throttled_s"].items():
         printer.labelled("throttled", f"{name}: {seconds * 1e3:.3g} ms", "  ")
     if row["restored"] is not None:
-        printer.labelled("GPUs", "as before" if row["restored"] else "NOT as before", "  ")
+        printer.labelled("GPUs", "as before the run" if row["restored"] else "NOT as before the run", "  ")
     for note in row["notes"]:
         printer.labelled("note", note, "  ")
     printer.labelled("folder", row["folder"], "  ")
