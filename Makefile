@@ -1,6 +1,8 @@
 # The two commands: `make demo` and `make test`. Everything is put into .venv and .cache, both ignored by git.
 PYTHON ?= python3
 SEED   ?= 0
+# virtual machines at a time, of up to 8 GiB each
+GUESTS ?= 2
 VENV   := .venv
 BIN    := $(VENV)/bin
 CODE   := base pcibus registers firmware gpumodel amdriver probe evidence resets repro render lab commands tools bench tests examples gpumend.py cli.py
@@ -46,7 +48,7 @@ lab: $(VENV)/.demo
 	$(BIN)/gpumend lab build
 
 test-lab: $(VENV)/.test
-	$(BIN)/pytest -ra -m 'not long' --durations=10 tests/lab
+	$(BIN)/pytest -ra -n $(GUESTS) --dist loadfile -m 'not long' --durations=20 tests/lab
 
 test-lab-long: $(VENV)/.test
 	$(BIN)/pytest -ra -m long --durations=10 tests/lab
