@@ -19,7 +19,7 @@ import pytest
 
 import gpumend
 from gpumodel.device import ModelTransport
-from tests.peer.tinygrad_client import MOVED, PEER_BYTES, SIZES, digest, payload
+from tests.peer.tinygrad_client import MOVED, PEER_BYTES, QUEUES, SIZES, digest, payload
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = Path(__file__).with_name("tinygrad_client.py")
@@ -91,6 +91,7 @@ def run(python: str, cache: Path, address: str, what: str, count: int = 1) -> su
         "DEV": "PCI+AMD:LLVM",
         "REMOTE": address,
         "HCQDEV_WAIT_TIMEOUT_MS": "10000",
+        "PYTHONPATH": str(ROOT),
     }
     command = [python, str(CLIENT), what, str(count)]
     return subprocess.run(command, env=environment, cwd=cache, capture_output=True, text=True, timeout=LIMIT_S)
@@ -111,6 +112,8 @@ def check_single(seen: dict[str, Any], part: str) -> None:
     assert seen["in_vram"] == wanted
     assert seen["moved"] == digest(payload(7, MOVED))
     assert seen["copy_us"] > 0
+    assert seen["every_queue"] == [digest(payload(50 + number, MOVED)) for number in range(QUEUES)]
+    assert seen["counted"] == 300
     assert (seen["stamps_rise"], seen["waited"], seen["went_on"]) == (True, True, True)
 
 

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-SIZES = (4, 4096, (1 << 20) + 0x3005, 8 << 20)
+SIZES = (1, 4, 4096, (1 << 20) + 0x3005, 8 << 20, 64 << 20)
+QUEUES = 8  # copy queues that tinygrad uses at most (HCQGraph: min(devices, 8)); it makes them when they are asked for
 MOVED = 3 << 20
 PEER_BYTES = 1 << 20
 HELD_BACK_S = 0.05
@@ -97,6 +98,35 @@ def moved(device: Any) -> dict[str, object]:
     return {"moved": read_back(device, target, MOVED), "copy_us": float(end.timestamp - begin.timestamp)}
 
 
+def every_queue(device: Any) -> list[str]:
+    """VRAM to VRAM on each copy queue."""
+    arrived = []
+    for number in range(QUEUES):
+        source, target = filled(device, payload(50 + number, MOVED)), device.allocator.alloc(MOVED)
+        submit(device, behind(device, device.hw_copy_queue_t(queue_idx=number)).copy(target, source, MOVED))
+        device.synchronize()
+        arrived.append(read_back(device, target, MOVED))
+    return arrived
+
+
+def launched(device: Any) -> dict[str, object]:
+    """Kernels: programs of the model's own in ELF files, launched by tinygrad's program class, a hundred times."""
+    from gpumodel.dispatch import FROM_KERNARG, Code, Operation
+    from tests.peer.model_elf import kernel
+
+    tiny: Any = importlib.import_module("tinygrad.device")
+    target: Any = importlib.import_module("tinygrad.helpers").Target()
+    lib = kernel(Operation(Code.ADD | FROM_KERNARG, 0, 3))
+    program = device.runtime(tiny.TinyELF(lib=lib, name="add", target=target, signature=()))
+    counter = filled(device, bytearray(4096))
+    for _ in range(100):
+        program(counter, global_size=(8, 1, 1), local_size=(64, 1, 1))
+    device.synchronize()
+    out = bytearray(4)
+    device.allocator._copyout(memoryview(out), counter)
+    return {"counted": int.from_bytes(out, "little")}
+
+
 def computed(device: Any) -> dict[str, object]:
     """The compute queue without kernels: barrier, two time stamps, signal, ten times over."""
     stamps: list[float] = []
@@ -123,7 +153,8 @@ def held_back(device: Any) -> dict[str, object]:
 
 def single(count: int) -> dict[str, object]:
     (device,) = opened(count)
-    return {**about(device), **copies(device), **moved(device), **computed(device), **held_back(device)}
+    told = {**about(device), **copies(device), **moved(device), **computed(device), **held_back(device)}
+    return {**told, **launched(device), "every_queue": every_queue(device)}
 
 
 def hive(count: int) -> dict[str, object]:
