@@ -406,7 +406,8 @@ class RemoteServer:
                 end = 0.0
             if len(client.incoming) < size and time.monotonic() > end:
                 raise _SentAway(f"half a request: {size} bytes did not come within {self.limits.request_s:g} s")
-        data = bytes(client.incoming[:size])
+        with memoryview(client.incoming) as view:
+            data = bytes(view[:size])
         del client.incoming[:size]
         return data
 

@@ -50,6 +50,8 @@ CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0  # for each answer to begin, and for each piece of its data
 THREAD_WAIT_S = 10.0
 MAX_DEVICES = 256
+_SOCKET_BYTES = 4 << 20
+_JOINED_BYTES = 64 << 10  # of data that travel in one piece with their request; more is not copied for it
 _STANDARD_BARS = 6
 _BDF = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]\Z")
 _KINDS: dict[int, type[GpumendError]] = {
@@ -218,6 +220,8 @@ class _Link:
             ) from error
         sock.settimeout(ANSWER_TIMEOUT_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for direction in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # the system takes as much of it as it allows
+            sock.setsockopt(socket.SOL_SOCKET, direction, _SOCKET_BYTES)
         self._sock = sock
 
     def hello(self) -> Any:
@@ -242,6 +246,10 @@ class _Link:
     ) -> tuple[int, int]:
         """Send a request and take the head of its answer. Raises _Answered, Unavailable."""
         self.post(command, device, bar, args, payload)
+        return self.answer(command)
+
+    def answer(self, command: Command) -> tuple[int, int]:
+        """The head of the answer to the oldest request that has none yet."""
         status, first, second = ANSWER.unpack(self.data(ANSWER.size))
         if status == STATUS_OK:
             return first, second
@@ -258,7 +266,11 @@ class _Link:
         sock = self._socket()
         head = REQUEST.pack(command, device, bar, *(*args, 0, 0, 0)[:3])
         try:
-            sock.sendall(head + payload)
+            if len(payload) < _JOINED_BYTES:
+                sock.sendall(head + payload)
+            else:
+                sock.sendall(head)
+                sock.sendall(payload)
         except (BrokenPipeError, ConnectionError):
             self._last_words()
         except OSError as error:
@@ -266,11 +278,15 @@ class _Link:
 
     def data(self, size: int) -> bytes:
         """The next `size` bytes."""
-        sock = self._socket()
         data = bytearray(size)
-        view = memoryview(data)
+        self.fill(memoryview(data))
+        return bytes(data)
+
+    def fill(self, view: memoryview) -> None:
+        """The next bytes, as many as it holds."""
+        sock = self._socket()
         done = 0
-        while done < size:
+        while done < len(view):
             try:
                 count = sock.recv_into(view[done:])
             except OSError as error:
@@ -278,7 +294,6 @@ class _Link:
             if not count:
                 raise self._break(self._went(None))
             done += count
-        return bytes(data)
 
     def text(self, size: int) -> str:
         if size > MAX_JSON_BYTES:
@@ -494,13 +509,34 @@ class RemoteTransport:
                 raise _typed(error, _DOING.get(command, f"asking for {command.name}"), self.name) from error
 
     def _read(self, command: Command, bar: int, offset: int, size: int) -> bytes:
-        parts = []
-        with self._requests:
-            for at in range(0, size, PIECE_BYTES):
-                count = min(PIECE_BYTES, size - at)
-                self._ask(command, bar, (offset + at, count))
-                parts.append(self._link.data(count))
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        if size <= PIECE_BYTES:
+            with self._requests:
+                self._ask(command, bar, (offset, size))
+                return self._link.data(size)
+        return self._read_pieces(command, bar, offset, size)
+
+    def _read_pieces(self, command: Command, bar: int, offset: int, size: int) -> bytes:
+        """Each piece is asked for before the one before has come. What was asked for is taken off the link, whatever it is."""
+        pieces = [(offset + at, min(PIECE_BYTES, size - at)) for at in range(0, size, PIECE_BYTES)]
+        whole = bytearray(size)
+        refused: _Answered | None = None
+        with self._requests, memoryview(whole) as view:
+            self._greet()
+            self._link.post(command, self.device.index, bar, pieces[0])
+            for number, (start, count) in enumerate(pieces):
+                more = number + 1 < len(pieces) and refused is None
+                if more:
+                    self._link.post(command, self.device.index, bar, pieces[number + 1])
+                try:
+                    self._link.answer(command)
+                    self._link.fill(view[start - offset : start - offset + count])
+                except _Answered as error:
+                    refused = refused or error
+                if not more:
+                    break
+        if refused is not None:
+            raise _typed(refused, _DOING.get(command, f"asking for {command.name}"), self.name) from refused
+        return bytes(whole)
 
     def _write(self, command: Command, bar: int, offset: int, data: bytes) -> None:
         with self._requests:
