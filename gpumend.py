@@ -16,8 +16,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -28,8 +28,10 @@ from amdriver.running_recovery import KernelHung as KernelHung
 from amdriver.running_recovery import Recovery as Recovery
 from amdriver.running_recovery import RecoveryFailed as RecoveryFailed
 from base.clock import Clock, Outcome, RealClock, VirtualClock
+from base.errors import DeviceLost as DeviceLost
 from base.errors import GpumendError as GpumendError  # for those who catch it
 from base.errors import InvalidData, NotPermitted, Unavailable, Undecided, UsageError
+from base.errors import OutOfMemory as OutOfMemory
 from base.findings import Finding, ProbeReport, Severity, graver
 from base.resets import GpuOutcome as GpuOutcome  # what `reset` gives
 from base.resets import Outcome as ResetOutcome
@@ -42,6 +44,9 @@ from base.version import VERSION
 from pcibus.transport import Can, FunctionInfo, Transport
 
 if TYPE_CHECKING:
+    from amdriver.clocks import ClockMessage as ClockMessage
+    from amdriver.clocks import ClockRange as ClockRange
+    from amdriver.clocks import Clocks as Clocks
     from amdriver.discovery import Validation
     from amdriver.discovery_diff import Difference
     from amdriver.discovery_locate import Located
@@ -50,6 +55,11 @@ if TYPE_CHECKING:
     from amdriver.opengpu import OpenGpu as OpenGpu
     from amdriver.opening import OpenHive as OpenHive
     from amdriver.parts import Part
+    from amdriver.queue import AqlQueue as AqlQueue  # what `gpu.raw` gives
+    from amdriver.queue import SdmaQueue as SdmaQueue
+    from amdriver.rawgpu import Raw as Raw
+    from amdriver.rawgpu import RawMemory as RawMemory
+    from amdriver.rawgpu import Shape as Shape
     from amdriver.regs import Reading
     from amdriver.selftest_report import SelftestProgress as SelftestProgress
     from amdriver.selftest_report import SelftestReport as SelftestReport
@@ -106,6 +116,11 @@ class Gpu:
     @property
     def bdf(self) -> str:
         return self.info.bdf
+
+    @property
+    def on_host(self) -> bool:
+        """Whether it is on this machine's PCI bus: not a model, a recording or behind a server."""
+        return Can.HOST in self.transport.can
 
 
 def normal_bdf(text: str) -> str | None:
@@ -1203,6 +1218,19 @@ def open_hive(
     )
 
 
+def open_found(
+    gpu: Gpu, *, firmware: str | Path | None = None, recover: bool = False, slot: int | None = None
+) -> OpenGpu:
+    """Bring up a GPU that `list_gpus` found, as `open` does.
+
+    `slot` (0 to 15): take its addresses from this part of the address space, so that GPUs with different slots can have
+    each other's memory at the same addresses (`gpu.raw.map_other`): what tensor runtimes expect."""
+    from amdriver.opening import open_gpu
+
+    require_firmware([gpu], firmware)
+    return open_gpu(gpu.transport, gpu.clock, firmware_dirs=_firmware_dirs(firmware), recovers=recover, slot=slot)
+
+
 def recover(
     gpu: OpenGpu, queue: AnyQueue | None = None, *, engine: int | None = None, limit: str = "mode2"
 ) -> Recovery:
@@ -1800,6 +1828,42 @@ def _memory_limit(found: Sequence[Gpu]) -> int | None:
     except (OSError, StopIteration, ValueError, IndexError):
         free = 2 << 30
     return free // (8 * modelled)
+
+
+@contextmanager
+def _mailbox(gpu: Gpu) -> Iterator[Clocks]:
+    """The clocks of a GPU that nobody drives, under its lock. Raises Refused (held, a driver is bound), NotPermitted."""
+    from amdriver.clocks import Clocks
+    from amdriver.recovery import Target
+
+    with Target.open(gpu.transport, gpu.clock) as target:
+        yield Clocks(target.smu)
+
+
+def clock_ranges(gpu: Gpu) -> list[ClockRange]:
+    """What the power firmware allows each clock, the graphics clock first. It is asked by messages: the GPU's lock is taken
+    for them. Raises Refused, NotPermitted, SmuSilent, SmuRefused."""
+    with _mailbox(gpu) as clocks:
+        return clocks.ranges()
+
+
+def plan_clocks(gpu: Gpu, mhz: int | None = None, *, free: bool = False) -> list[ClockMessage]:
+    """The messages that `pin_clocks` (or, `free`, `free_clocks`) would send; changes nothing."""
+    with _mailbox(gpu) as clocks:
+        return clocks.plan_auto() if free else clocks.plan(mhz)
+
+
+def pin_clocks(gpu: Gpu, mhz: int | None = None) -> int:
+    """Let the graphics clock have one frequency only (None: the highest); returns it. It stays so until `free_clocks` or a
+    reset, whatever becomes of this process. Raises UsageError (out of range), and what `clock_ranges` raises."""
+    with _mailbox(gpu) as clocks:
+        return clocks.pin(mhz)
+
+
+def free_clocks(gpu: Gpu) -> None:
+    """The whole range again."""
+    with _mailbox(gpu) as clocks:
+        clocks.auto()
 
 
 def _on_host(gpu: Gpu, doing: str) -> None:

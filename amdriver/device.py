@@ -139,6 +139,7 @@ class Device:
         features: Iterable[str] = (),
         on_step: Callable[[str], None] | None = None,
         after_mode2: bool = False,
+        slot: int | None = None,
     ) -> None:
         """`Device.open` is the way in: this touches nothing, and `start` does the work."""
         self.clock = clock
@@ -152,6 +153,7 @@ class Device:
         self._features = tuple(features)
         self._on_step = on_step or (lambda name: None)
         self._after_mode2 = after_mode2
+        self._slot = slot
         self._owned: Owned | None = None
         self._command_found: int | None = None
         self._interrupts: InterruptSource | None = None
@@ -170,16 +172,23 @@ class Device:
         features: Iterable[str] = (),
         on_step: Callable[[str], None] | None = None,
         after_mode2: bool = False,
+        slot: int | None = None,
     ) -> Self:
         """Start the GPU. `firmware_dirs`: default as `firmware.store.search_dirs`; `features`: those of
         `firmware_set.FEATURES` that are needed; `on_step` is called with the name of each step before it; `after_mode2`:
-        the SMU waits for the end of a mode2 that the caller began.
+        the SMU waits for the end of a mode2 that the caller began; `slot`: which part of the address space (Gmc).
 
         Raises Refused (lock held: by whom; driver bound; VF, APU or unknown part; sick: with the action), Unavailable
         (firmware missing, DeviceLost), InvalidData, WaitTimeout and what the blocks raise; `error.step` names the step.
         On any error everything is freed, and the device is left so that the next start sees what happened."""
         device = cls(
-            transport, clock, firmware_dirs=firmware_dirs, features=features, on_step=on_step, after_mode2=after_mode2
+            transport,
+            clock,
+            firmware_dirs=firmware_dirs,
+            features=features,
+            on_step=on_step,
+            after_mode2=after_mode2,
+            slot=slot,
         )
         device.start()
         return device
@@ -325,7 +334,7 @@ class Device:
     def _make_blocks(self, access: Access, part: Part, ip: IpMap) -> None:
         self.gpu = Gpu(access, self.clock, ip, part)
         self.nbio = Nbio(self.gpu)
-        self.gmc = Gmc(self.gpu)
+        self.gmc = Gmc(self.gpu, slot=self._slot)
         self.ih = Ih(self.gpu, self.gmc)
         self.smu = Smu(self.gpu, self.gmc)
         self._made = True

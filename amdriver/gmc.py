@@ -38,8 +38,8 @@ from amdriver.pagetable import Batch, PageTables
 from amdriver.pte import Pages, Where, pte_flags
 from amdriver.vmhub import HEAVY, LEGACY, Hub, HubSetup, Learned, VmFault
 from amdriver.vram import FIRMWARE_BYTES, VramAllocator, firmware_range
-from base.errors import DeviceLost, GpumendError, InvalidData, Undecided, UsageError
-from pcibus.transport import ALL_ONES
+from base.errors import DeviceLost, GpumendError, InvalidData, Unavailable, Undecided, UsageError
+from pcibus.transport import ALL_ONES, Can
 from registers.amd.gc_9_4_3 import Gc
 from registers.amd.hdp_4_4_2 import Hdp
 from registers.amd.mmhub_1_8_0 import Mmhub
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from amdriver.gpu import Gpu
 
 COMPUTE_VMID: Final = 8
+SLOTS: Final = 16  # parts of the address space, one for each GPU of a machine
+SLOT_BYTES: Final = VA_END // SLOTS
 CONTEXTS: Final = (0, COMPUTE_VMID)
 _VMID_MASK: Final = 1 << 0 | 1 << COMPUTE_VMID
 _MOST_NODES: Final = 8
@@ -103,11 +105,17 @@ class Gmc:
     place: HivePlace
     vram_bytes: int
     vram: VramAllocator
-    addresses: VaAllocator
+    addresses: VaAllocator  # ours
+    foreign: VaAllocator | None  # of other slots: what is mapped at the address that its owner gave it
     tables: PageTables
 
-    def __init__(self, gpu: Gpu) -> None:
+    def __init__(self, gpu: Gpu, *, slot: int | None = None) -> None:
+        """`slot`: take addresses from this part of the address space only, so that GPUs with different slots can map each
+        other's memory at the addresses that it has there (`map_peer`, `map_host` with `same_address`)."""
+        if slot is not None and not 0 <= slot < SLOTS:
+            raise UsageError("opening a GPU", expected=f"a slot of addresses from 0 to {SLOTS - 1}", seen=str(slot))
         self.gpu = gpu
+        self.slot = slot
         self.hubs: tuple[Hub, ...] = ()
         self.copier: Copier | None = None
         self._memsize = gpu.block(NbioRegisters, "NBIF").RCC_DEV0_EPF0_RCC_CONFIG_MEMSIZE
@@ -134,7 +142,7 @@ class Gmc:
             where=gpu.name,
             visible_bytes=gpu.access.visible_vram_bytes or None,
         )
-        self.addresses = VaAllocator(reserved=_direct_range(self.place), where=gpu.name)
+        self.addresses, self.foreign = _allocators(self.slot, tuple(_direct_range(self.place)), gpu.name)
         self.tables = PageTables(
             VramMemory(gpu.access),
             self.vram,
@@ -293,10 +301,11 @@ class Gmc:
         buffer = Buffer(self, size, owner, "vram" if host is None else "host", va, vram=vram, host=host)
         return self._map(buffer, self._physical(buffer.extents) if host is None else host.runs, flags)
 
-    def map_peer(self, peer: Buffer, *, owner: str = "", uncached: bool = False) -> Buffer:
+    def map_peer(self, peer: Buffer, *, owner: str = "", uncached: bool = False, same_address: bool = False) -> Buffer:
         """The VRAM of another GPU of the hive, at an address of this one. Free it before the peer frees its buffer.
 
-        Raises NotInHive, UsageError (not VRAM), Closed, OutOfAddresses, OutOfVram."""
+        `same_address`: at the address that its owner knows it by; both GPUs must have a slot of addresses of their own.
+        Raises NotInHive, UsageError (not VRAM, no slot), Closed, OutOfAddresses, OutOfVram."""
         doing = f"mapping {peer.name} of {peer.gmc.gpu.name}"
         peer._check_open(doing)
         if peer.vram is None:
@@ -316,10 +325,49 @@ class Gmc:
                 next_step="copy through memory of the host",
             )
         flags = pte_flags(self.gpu.part.arch, Where.REMOTE_VRAM, uncached=uncached)
-        va = self.addresses.allocate(peer.size, good_alignment(peer.size), owner=owner or peer.owner)
+        if same_address:
+            va = self._same_address(doing, peer)
+        else:
+            va = self.addresses.allocate(peer.size, good_alignment(peer.size), owner=owner or peer.owner)
         buffer = Buffer(self, peer.size, owner or peer.owner, "peer", va, peer=peer)
         peer.mapped_by.append(buffer)
         return self._map(buffer, peer.gmc._physical(peer.vram.extents), flags)
+
+    def map_host(self, peer: Buffer, *, owner: str = "") -> Buffer:
+        """Memory of the host that another GPU allocated, at the same address here: for signals that both write.
+
+        Raises UsageError (not host memory, no slot), Unavailable (behind an IOMMU each device has bus addresses of its
+        own), Closed, OutOfVram."""
+        doing = f"mapping {peer.name} of {peer.gmc.gpu.name}"
+        peer._check_open(doing)
+        if peer.host is None:
+            raise UsageError(doing, expected="memory of the host", seen=f"memory of kind {peer.where}")
+        for one in (self.gpu, peer.gmc.gpu):
+            if Can.VIA_DRIVER in one.transport.can:
+                raise Unavailable(
+                    doing,
+                    expected="GPUs that see host memory at the same bus addresses",
+                    seen=f"{one.name} is reached through VFIO, where each has its own",
+                    where=self.gpu.name,
+                    next_step="open the GPUs by their bus addresses (no IOMMU), or use one GPU",
+                )
+        va = self._same_address(doing, peer)
+        buffer = Buffer(self, peer.size, owner or peer.owner, "peer", va, peer=peer)
+        peer.mapped_by.append(buffer)
+        flags = pte_flags(self.gpu.part.arch, Where.SYSTEM, uncached=True)
+        return self._map(buffer, peer.host.runs, flags)
+
+    def _same_address(self, doing: str, peer: Buffer) -> Allocation:
+        """The owner's address of it, taken here too."""
+        if self.foreign is None or self.slot == peer.gmc.slot:
+            raise UsageError(
+                doing,
+                expected="GPUs that were opened with different slots of addresses",
+                seen=f"slots {self.slot} and {peer.gmc.slot}",
+                where=self.gpu.name,
+                next_step="gpumend.open_found(gpu, slot=...), another number for each GPU",
+            )
+        return self.foreign.allocate_at(peer.gpu_va, peer.size, owner=peer.owner)
 
     def unmap_peers(self) -> None:
         """Free every mapping of another GPU's VRAM that is left, with one flush."""
@@ -382,7 +430,7 @@ class Gmc:
         self.tables.unmap(buffer.gpu_va, pages_of(buffer.size) * PAGE_BYTES)
 
     def _forget(self, buffer: Buffer) -> None:
-        self.addresses.free(buffer.va)
+        buffer.va.allocator.free(buffer.va)
         if buffer.peer is not None:
             buffer.peer.mapped_by.remove(buffer)
         if buffer.vram is not None:
@@ -508,6 +556,25 @@ class Gmc:
 def _address_alignment(size: int, asked: int) -> int:
     """What was asked for and what lets pages be large; what is no alignment stays as it is, to be refused."""
     return max(asked, good_alignment(size)) if asked > 0 and not asked & asked - 1 else asked
+
+
+def _allocators(slot: int | None, direct: tuple[Range, ...], where: str) -> tuple[VaAllocator, VaAllocator | None]:
+    """For our own addresses, and for those of other slots."""
+    if slot is None:
+        return VaAllocator(reserved=direct, where=where), None
+    first, end = max(slot * SLOT_BYTES, VA_START), (slot + 1) * SLOT_BYTES
+    inside, outside = [], []
+    for one in direct:
+        start, stop = max(one.start, first), min(one.end, end)
+        if start < stop:
+            inside.append(Range(start, stop - start, one.why))
+        outside += [
+            Range(low, high - low, one.why)
+            for low, high in ((one.start, min(one.end, first)), (max(one.start, end), one.end))
+            if low < high
+        ]
+    own = VaAllocator(first, end, reserved=inside, where=where)
+    return own, VaAllocator(reserved=[Range(first, end - first, "our own slot"), *outside], where=where)
 
 
 def _direct_range(place: HivePlace) -> Iterator[Range]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
 import numpy as np
 
-from base.errors import GpumendError, InvalidData, Refused, Unavailable, UsageError
+from base.errors import InvalidData, OutOfMemory, Refused, Unavailable, UsageError
 from pcibus.transport import Can, DmaBuffer, Transport
 
 if TYPE_CHECKING:
@@ -35,10 +35,6 @@ VA_END: Final = 1 << 47
 
 
 # ---------------------------------------------------------------- errors
-
-
-class OutOfMemory(GpumendError):
-    """No room: in VRAM or among GPU addresses. Nothing was allocated."""
 
 
 class OutOfVram(OutOfMemory):

@@ -18,21 +18,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Self, cast
 
 from amdriver import pm4, sdma_packets
-from amdriver.memory import BadAddress, BadAlignment, BadSize, Closed, DoubleFree, OutOfMemory
+from amdriver.memory import BadAddress, BadAlignment, BadSize, Closed, DoubleFree
 from amdriver.pm4_fields import CopyFrom, CopyTo, ReleaseData
 from amdriver.queue import AqlQueue, ComputeQueue
 from amdriver.ring import QueueStuck
 from amdriver.running_recovery import WATCH_S, KernelFault, KernelHung, Level, Recovery, recover, stuck_queues
 from amdriver.selftest_subject import Fenced, Interrupt, fence_payload
-from base.errors import DeviceLost, GpumendError, Undecided, UsageError, WaitTimeout
+from base.errors import DeviceLost, GpumendError, OutOfMemory, Undecided, UsageError, WaitTimeout
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from amdriver.buffer import Buffer, Place
+    from amdriver.clocks import Clocks
     from amdriver.device import Device
     from amdriver.gfx import AnyQueue
     from amdriver.queue import SdmaQueue
+    from amdriver.rawgpu import Raw
     from amdriver.signals import Signal
     from base.clock import Clock
 
@@ -130,7 +132,7 @@ class GpuBuffer:
             self.free()
 
     def _open(self, doing: str) -> Buffer:
-        self.gpu._require_open(f"{doing} a buffer")
+        self.gpu.require_open(f"{doing} a buffer")
         held = self._buffer
         if held is not None and not (held.peer is not None and held.peer.freed):
             return held
@@ -255,6 +257,8 @@ class OpenGpu:
         self._compute: dict[int, tuple[ComputeQueue, Buffer, Signal]] = {}
         self._buffers: dict[int, tuple[GpuBuffer, Buffer]] = {}
         self._staging: Buffer | None = None
+        self._raw: Raw | None = None
+        self._clocks: Clocks | None = None
         device.gmc.copier = self
 
     def __repr__(self) -> str:
@@ -310,13 +314,33 @@ class OpenGpu:
         place = self.device.gmc.place
         return place.node, place.nodes
 
+    @property
+    def raw(self) -> Raw:
+        """Memory, queues and waits as a tensor runtime has them (amdriver/rawgpu.py). Closed with the GPU."""
+        self.require_open("using the GPU")
+        if self._raw is None:
+            from amdriver.rawgpu import Raw
+
+            self._raw = Raw(self)
+        return self._raw
+
+    @property
+    def clocks(self) -> Clocks:
+        """Its clocks: ranges, pinned for timings that repeat, free again. What was pinned is freed when the GPU is closed."""
+        self.require_open("using the clocks")
+        if self._clocks is None:
+            from amdriver.clocks import Clocks
+
+            self._clocks = Clocks(self.device.smu)
+        return self._clocks
+
     # ---- memory
 
     def alloc(self, size: int, *, where: str = "vram") -> GpuBuffer:
         """Memory of this GPU (`vram`) or of the host (`host`). Its contents are whatever was there.
 
         Raises BadSize (0, or more than there is), OutOfMemory (no room now), UsageError (`where`), Closed."""
-        self._require_open(f"allocating {size} bytes")
+        self.require_open(f"allocating {size} bytes")
         if where not in PLACES:
             raise UsageError(
                 f"allocating {size} bytes",
@@ -339,7 +363,7 @@ class OpenGpu:
     def map_peer(self, memory: GpuBuffer) -> GpuBuffer:
         """VRAM of another GPU of the hive, at an address of this one: copies go over XGMI. Free it before its owner
         does."""
-        self._require_open("mapping a peer's buffer")
+        self.require_open("mapping a peer's buffer")
         theirs = memory._open("mapping")
         if memory.gpu is self or memory.where != "vram":
             raise UsageError(
@@ -359,7 +383,7 @@ class OpenGpu:
         return made
 
     def _free(self, buffer: GpuBuffer, held: Buffer) -> None:
-        self._require_open("freeing a buffer")
+        self.require_open("freeing a buffer")
         self.synchronize()
         try:
             held.free()
@@ -452,7 +476,7 @@ class OpenGpu:
         """Wait until everything that was queued is done (on one engine, or on all). Raises QueueStuck, DeviceLost.
 
         An engine that got stuck is told once; it takes no more work, and the others go on."""
-        self._require_open("waiting for the engines")
+        self.require_open("waiting for the engines")
         numbers = sorted(self._engines) if engine is None else [engine]
         for number in numbers:
             to = self._engine(number, "waiting for an engine") if engine is not None else self._engines[number]
@@ -478,7 +502,7 @@ class OpenGpu:
     def wait(self, signal: Signal, value: int, timeout_s: float = COMPUTE_WAIT_S) -> int:
         """Until a signal of a compute queue is at least `value`; returns it. Raises QueueStuck, DeviceLost; on a GPU
         that recovers by itself KernelHung or KernelFault, and then its queue takes work again."""
-        self._require_open("waiting for a signal")
+        self.require_open("waiting for a signal")
         try:
             return signal.wait(value, timeout_s)
         except QueueStuck as error:
@@ -494,14 +518,20 @@ class OpenGpu:
 
         What was queued there is lost, and buffers that lost copies were to fill are uncertain; the rest of VRAM, the
         other queues and the other GPUs stay, and every queue takes work again. Raises RecoveryFailed, DeviceLost."""
-        self._require_open("recovering")
+        self.require_open("recovering")
         queues: tuple[AnyQueue, ...] = () if queue is None else (queue,)
         engines: tuple[SdmaQueue, ...] = ()
         if engine is not None:
             engines = (self.device.sdma.queues[self._number(engine, "recovering an engine")],)
         if queue is None and engine is None:
             queues, engines = stuck_queues(self.device), self._stuck_engines()
-        made = recover(self.device, queues, engines, limit=Level(limit))
+        return self._recover(queues, engines, Level(limit))
+
+    def _recover(
+        self, queues: tuple[AnyQueue, ...], engines: tuple[SdmaQueue, ...], limit: Level = Level.MODE2
+    ) -> Recovery:
+        """Free these, and know which of our own copies went with them."""
+        made = recover(self.device, queues, engines, limit=limit)
         whole = made.level is Level.MODE2
         for to in self._engines.values():
             if whole or to.queue in engines:
@@ -548,14 +578,14 @@ class OpenGpu:
         return to.sent
 
     def _reached(self, engine: int, value: int) -> bool:
-        self._require_open("asking a fence")
+        self.require_open("asking a fence")
         to = self._engines[engine]
         self._require_kept(to, value)
         to.reached = max(to.reached, to.signal.value)
         return to.reached >= value
 
     def _wait(self, engine: int, value: int, timeout_s: float, *, final: bool = True) -> None:
-        self._require_open("waiting for a fence")
+        self.require_open("waiting for a fence")
         to = self._engines[engine]
         self._require_kept(to, value)
         if to.reached >= value:
@@ -649,7 +679,7 @@ class OpenGpu:
 
     def interrupts(self) -> list[Interrupt]:
         """Entries of the interrupt ring since the last call."""
-        self._require_open("reading the interrupt ring")
+        self.require_open("reading the interrupt ring")
         return [Interrupt(one.client, one.source, one.node, one.context[0]) for one in self.device.ih.poll()]
 
     def compute_fence(self, xcc: int, value: int) -> Fenced:
@@ -687,7 +717,7 @@ class OpenGpu:
         return page.read(0, 128)
 
     def _compute_queue(self, xcc: int) -> tuple[ComputeQueue, Buffer, Signal]:
-        self._require_open("using a compute queue")
+        self.require_open("using a compute queue")
         if not 0 <= xcc < self.xccs:
             raise NoSuchEngine(
                 "using a compute queue", expected=f"an XCC from 0 to {self.xccs - 1}", seen=str(xcc), where=self.name
@@ -700,7 +730,7 @@ class OpenGpu:
 
     def faults(self) -> list[str]:
         """Page faults since the last call, decoded; they are cleared."""
-        self._require_open("reading page faults")
+        self.require_open("reading page faults")
         found = [str(fault) for fault in self.device.gmc.faults()]
         if found:
             self.device.gmc.clear_faults()
@@ -717,7 +747,7 @@ class OpenGpu:
             return
         failed: list[GpumendError] = []
         try:
-            for work in (self.synchronize, self._close_compute, self._free_all):
+            for work in (self.synchronize, self._free_clocks, self._close_raw, self._close_compute, self._free_all):
                 _try(work, failed)
         finally:  # an interrupt must not leave it running
             self._open = False
@@ -730,11 +760,21 @@ class OpenGpu:
 
     def unmap_peers(self) -> None:
         """Free what was mapped of other GPUs: before any of them closes."""
-        self._require_open("unmapping peers")
+        self.require_open("unmapping peers")
         self.synchronize()
         for made, held in list(self._buffers.values()):
             if held.where == "peer":
                 made.free()
+        if self._raw is not None:
+            self._raw.unmap_others()
+
+    def _free_clocks(self) -> None:
+        if self._clocks is not None and self._clocks.pinned_mhz is not None:
+            self._clocks.auto()
+
+    def _close_raw(self) -> None:
+        if self._raw is not None:
+            self._raw.close()
 
     def _free_all(self) -> None:
         failed: list[GpumendError] = []
@@ -775,7 +815,8 @@ class OpenGpu:
 
     # ---- checks
 
-    def _require_open(self, doing: str) -> None:
+    def require_open(self, doing: str) -> None:
+        """Closed when it is not open any more."""
         if self._open:
             return
         raise Closed(
@@ -798,7 +839,7 @@ class OpenGpu:
         )
 
     def _engine(self, number: int | None, doing: str) -> _Engine:
-        self._require_open(doing)
+        self.require_open(doing)
         wanted = self._number(number or 0, doing)
         found = self._engines.get(wanted)
         if found is None:

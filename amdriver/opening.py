@@ -35,9 +35,11 @@ def open_gpu(
     firmware_dirs: Sequence[Path] | None = None,
     on_step: Callable[[str], None] | None = None,
     recovers: bool = False,
+    slot: int | None = None,
 ) -> OpenGpu:
-    """Bring it up. Raises what Device.open raises; nothing is left open then. `recovers` as OpenGpu has it."""
-    return OpenGpu(Device.open(transport, clock, firmware_dirs=firmware_dirs, on_step=on_step), recovers=recovers)
+    """Bring it up. Raises what Device.open raises; nothing is left open then. `recovers` as OpenGpu has it, `slot` as Gmc."""
+    device = Device.open(transport, clock, firmware_dirs=firmware_dirs, on_step=on_step, slot=slot)
+    return OpenGpu(device, recovers=recovers)
 
 
 def check_free(transport: Transport) -> None:

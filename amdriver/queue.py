@@ -46,6 +46,8 @@ _WRITE_BYTES: Final = 1024  # of data that travel in one packet through a ring
 _HDP_SDMA0_BIT: Final = 10
 _SDMA_PER_AID: Final = 4
 _INDIRECT_BYTES: Final = 20  # INDIRECT_BUFFER and the header of a NOP
+_DESCRIPTOR_AT: Final = 256  # of amd_queue_t in the page behind an AQL ring
+_QUEUE_PROPERTIES: Final = 1 << 1 | 1 << 3  # IS_PTR64, ENABLE_PROFILING
 State = tuple[tuple[str, ...], str]
 
 
@@ -495,9 +497,12 @@ def _pm4_filler(size_bytes: int) -> bytes:
 class AqlQueue(_Compute):
     """AQL: slots of 64 bytes; the engine takes a packet when its header is valid, and tells its completion by a signal.
 
-    A signal of an AQL packet starts at 1 and comes down to 0: `signal.wait_at_most(0)`."""
+    A signal of an AQL packet starts at 1 and comes down to 0: `signal.wait_at_most(0)`. The processor takes the scratch of
+    its kernels from an amd_queue_t (public amd_hsa_queue.h), which it finds by the address of the read pointer in it."""
 
     unit_bytes = aql.PACKET_BYTES
+    rptr_at = _DESCRIPTOR_AT + 128
+    wptr_at = _DESCRIPTOR_AT + 56
 
     def __init__(
         self,
@@ -526,6 +531,21 @@ class AqlQueue(_Compute):
             state=state,
             kind="aql",
         )
+        self._describe(136, struct.pack("<I", 128))  # where in it the read pointer stands
+        self._describe(180, struct.pack("<I", _QUEUE_PROPERTIES))
+
+    def set_scratch(
+        self, *, address: int, lane_bytes: int, tmpring_size: int, resource: Sequence[int], cus: int, waves_per_cu: int
+    ) -> None:
+        """Private memory of its kernels: the address of all of it, how much a lane may have, COMPUTE_TMPRING_SIZE and the
+        four words of a buffer resource; `cus` of all XCCs. While the queue is idle."""
+        self._require_open()
+        self._describe(72, struct.pack("<II", cus - 1, waves_per_cu - 1))
+        self._describe(140, struct.pack("<I4IQ", tmpring_size, *resource, address))
+        self._describe(176, struct.pack("<I", lane_bytes))
+
+    def _describe(self, at: int, data: bytes) -> None:
+        self._memory.write(self._control + _DESCRIPTOR_AT + at, data)
 
     @staticmethod
     def empty_ring(ring_bytes: int) -> bytes:
@@ -578,18 +598,15 @@ class AqlQueue(_Compute):
     def restart(self) -> None:
         """Pointers at the start, and no packet left in the ring that could be taken for a new one."""
         super().restart()
+        for at in (self.rptr_at, self.wptr_at):
+            self._memory.write(self._control + at, bytes(8))
         self._memory.write(self._at, self.empty_ring(self.ring_bytes))
 
     def _store(self, at: int, data: bytes) -> None:
-        """Bodies first, under invalid headers; then the headers, each by one store: the processor may be looking."""
-        body = bytearray(data)
-        firsts = []
-        for start in range(0, len(body), aql.PACKET_BYTES):
-            firsts.append(bytes(body[start : start + 4]))
-            body[start : start + 4] = _INVALID_SLOT[:4]
-        super()._store(at, bytes(body))
-        for number, first in enumerate(firsts):
-            super()._store(at + number * aql.PACKET_BYTES, first)
+        """All of it under an invalid first header, then that header by one store: the processor may be looking, and it
+        takes packets in their order."""
+        super()._store(at, _INVALID_SLOT[:4] + data[4:])
+        super()._store(at, data[:4])
 
     def _ring_doorbell(self) -> None:
         """The index of the last packet, not of the next one. Before the first there is nothing to tell."""

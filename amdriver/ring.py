@@ -4,8 +4,9 @@ Pointers count bytes and never wrap themselves; what the engine reports is taken
 whether it counts on or wraps. A packet never straddles the end of the ring: NOPs fill it up. The ring is never filled to the
 last 64 bytes: full and empty would look the same.
 
-Behind the ring lies a page with what the engine writes and reads: read pointer at 0, write pointer at 64, a word for tests at
-128. The write pointer stands there as well as in the doorbell, for an engine that polls, or looks when a queue is mapped.
+Behind the ring lies a page with what the engine writes and reads: read pointer at 0, write pointer at 64 (of an AQL queue:
+where amd_queue_t has them), a word for tests at 128. The write pointer stands there as well as in the doorbell, for an engine
+that polls, or looks when a queue is mapped.
 
 Source: Linux v7.3 amdgpu_ring.c (padding, commit), sdma_v4_4_2.c and gfx_v9_4_3.c (write-back words, 64-bit doorbells);
 amdgpu-on-model.md items 41, 44, 45."""
@@ -161,6 +162,8 @@ class Queue:
     `address` is the address of the ring as the engine sees it. Not for two threads at once."""
 
     unit_bytes = 1
+    rptr_at = RPTR_AT
+    wptr_at = WPTR_AT
 
     def __init__(
         self,
@@ -199,11 +202,11 @@ class Queue:
 
     @property
     def rptr_va(self) -> int:
-        return self.address + self.ring_bytes + RPTR_AT
+        return self.address + self.ring_bytes + self.rptr_at
 
     @property
     def wptr_va(self) -> int:
-        return self.address + self.ring_bytes + WPTR_AT
+        return self.address + self.ring_bytes + self.wptr_at
 
     @property
     def test_va(self) -> int:
@@ -282,7 +285,7 @@ class Queue:
 
     def ring(self) -> None:
         """Tell the engine how far it may read."""
-        self._memory.write(self._control + WPTR_AT, _QWORD.pack(self._wptr // self.unit_bytes))
+        self._memory.write(self._control + self.wptr_at, _QWORD.pack(self._wptr // self.unit_bytes))
         self._ring_doorbell()
 
     def wait_idle(self, timeout_s: float = ROOM_S) -> None:
@@ -367,7 +370,7 @@ class Queue:
 
     def _reported(self) -> int:
         """The read pointer in bytes as the engine wrote it."""
-        return int(_QWORD.unpack(self._memory.read(self._control + RPTR_AT, 8))[0]) * self.unit_bytes
+        return int(_QWORD.unpack(self._memory.read(self._control + self.rptr_at, 8))[0]) * self.unit_bytes
 
     def _wrapped(self, packets: bytes) -> bytes:
         """What goes into the ring for packets that were added."""

@@ -2,6 +2,7 @@
 
     GpumendError                 1   tried and failed
     ├── WaitTimeout              1   a bounded wait ran out
+    ├── OutOfMemory              1   no room: in VRAM, among GPU addresses, or in the host's memory
     ├── InvalidData              1   bytes that are not what they claim to be
     ├── Undecided                2   could not tell
     ├── Refused                  3   unsafe, driver bound, held by a process
@@ -78,6 +79,10 @@ def _rebuild(kind: type[GpumendError], doing: str, state: dict[str, object]) -> 
 
 class WaitTimeout(GpumendError):
     """A bounded wait ran out; `seen` carries the last value and every change on the way."""
+
+
+class OutOfMemory(GpumendError):
+    """No room: in VRAM, among GPU addresses, or in the host's memory. Nothing was allocated."""
 
 
 class InvalidData(GpumendError):

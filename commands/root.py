@@ -27,6 +27,8 @@ COMMANDS = {
     "trace": ("commands.trace", "trace_group"),
     "selftest": ("commands.selftest", "selftest_command"),
     "repro": ("commands.repro", "repro_group"),
+    "clocks": ("commands.clocks", "clocks_group"),
+    "tinygrad": ("commands.tinygrad", "tinygrad_command"),
     "model": ("commands.model", "model_group"),
     "lab": ("commands.lab", "lab_group"),
     "bind": ("commands.binding", "bind_command"),

@@ -12,11 +12,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gpumend
-from amdriver.memory import BadAddress, BadAlignment, BadSize, Closed, DoubleFree, OutOfMemory
+from amdriver.memory import BadAddress, BadAlignment, BadSize, Closed, DoubleFree
 from amdriver.opengpu import ForeignBuffer, GpuBuffer, NoSuchEngine, OpenGpu
 from amdriver.opening import open_gpu
 from base.clock import VirtualClock
-from base.errors import DeviceLost, GpumendError, InvalidData, NotPermitted, Refused, Unavailable, Undecided, UsageError
+from base.errors import (
+    DeviceLost,
+    GpumendError,
+    InvalidData,
+    NotPermitted,
+    OutOfMemory,
+    Refused,
+    Unavailable,
+    Undecided,
+    UsageError,
+)
 from gpumodel import open_models
 from tests.model.injected import Injected, ones, raising
 

@@ -339,7 +339,7 @@ def aql_queue() -> tuple[Fake, Gfx, Mec, AqlQueue]:
     return fake, gfx, mecs[0], queue
 
 
-def test_aql_packets_get_their_headers_last_and_the_doorbell_the_last_index() -> None:
+def test_aql_packets_get_their_first_header_last_and_the_doorbell_the_last_index() -> None:
     fake, _, mec, queue = aql_queue()
     mec.queues_dead = True
     (buffer,) = [one for one in fake.gmc.live if one.owner.startswith("queue")]
@@ -348,10 +348,10 @@ def test_aql_packets_get_their_headers_last_and_the_doorbell_the_last_index() ->
     queue.barrier()
     queue.barrier()
     queue.submit()
-    body = struct.pack("<I60x", 1)
-    first = struct.pack("<I", aql.barrier_and().first)
-    assert buffer.writes[:3] == [(64, body * 2), (64, first), (128, first)]
-    assert buffer.writes[3] == (PAGE + 64, struct.pack("<Q", 3))
+    invalid = struct.pack("<I", 1)
+    packet = aql.barrier_and().whole()
+    assert buffer.writes[:2] == [(64, invalid + packet[4:] + packet), (64, packet[:4])]
+    assert buffer.writes[2] == (PAGE + 256 + 56, struct.pack("<Q", 3)), "write_dispatch_id of amd_queue_t"
     assert fake.transport.log == [("D", 2, 8 * 8, 2)]
 
 

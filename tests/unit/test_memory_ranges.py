@@ -25,7 +25,6 @@ from amdriver.memory import (
     ForeignFree,
     NoDma,
     OutOfAddresses,
-    OutOfMemory,
     OutOfVram,
     Range,
     RangeAllocator,
@@ -37,7 +36,7 @@ from amdriver.memory import (
 )
 from amdriver.vram import VramAllocator, discovery_range
 from base.clock import VirtualClock
-from base.errors import Exit, GpumendError
+from base.errors import Exit, GpumendError, OutOfMemory
 from gpumodel import open_models
 from pcibus.transport import Can, DmaBuffer, Transport
 
