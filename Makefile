@@ -5,7 +5,7 @@ SEED   ?= 0
 GUESTS ?= 2
 VENV   := .venv
 BIN    := $(VENV)/bin
-CODE   := base pcibus registers firmware gpumodel amdriver probe evidence resets repro render lab commands tools bench tests examples gpumend.py cli.py
+CODE   := base pcibus registers firmware gpumodel amdriver probe evidence resets repro render lab runtime commands tools bench tests examples gpumend.py cli.py
 
 .PHONY: demo test test-long test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware firmware-nvidia source regs regs-check picture reset-matrix clean help
 .DEFAULT_GOAL := help
@@ -16,7 +16,7 @@ help:
 	@echo "make test-long what takes minutes: resets of served models that are killed half way"
 	@echo "make test-lab  a stock Debian kernel in QEMU with our models on its PCI bus"
 	@echo "make test-lab-long  the same for what takes minutes in an emulated machine"
-	@echo "make test-peer unmodified tinygrad, installed into .venv, on served models"
+	@echo "make test-peer tinygrad, installed into .venv: unmodified on served models, and on our driver"
 	@echo "make lab       fetch and build what test-lab and gpumend lab run need into .cache/lab"
 	@echo "make fuzz      200,000 mutations of every parser (SEED=n for others)"
 	@echo "make bench     ratios against the interpreter's own floor, peers' figures beside"
@@ -54,7 +54,7 @@ test-lab-long: $(VENV)/.test
 	$(BIN)/pytest -ra -m long --durations=10 tests/lab
 
 test-peer: $(VENV)/.bench firmware
-	$(BIN)/pytest -ra tests/peer
+	$(BIN)/pytest -ra tests/peer tests/model/test_examples.py
 
 fuzz: $(VENV)/.test firmware
 	$(BIN)/python -m tests.fuzz.fuzz_discovery --count 200000 --seed $(SEED)

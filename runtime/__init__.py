@@ -1,0 +1,1 @@
+"""Hooks into tensor runtimes; uses the public API (gpumend.py) as an outside user would."""
