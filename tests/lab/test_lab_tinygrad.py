@@ -1,0 +1,63 @@
+"""tinygrad on our driver inside the guest: through sysfs, memory of the guest's own process, two GPUs of a hive."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from lab import guest
+from lab.parts import Parts
+from lab.qemu import Machine
+from tests.lab.conftest import INSIDE, LOGS
+
+COMPACTION = "/proc/sys/vm/compact_unevictable_allowed"
+OTHERS = ("nv_", "mlx5", "mesa")  # what tinygrad generates for other devices: megabytes
+LIMIT_S = 500.0
+FAULT = 0x7F00_0000_1000
+ARCHITECTURES = {"mi300x": "gfx942", "mi350x": "gfx950"}
+
+
+def packed() -> bytes:
+    """The sources of the tinygrad that is installed here."""
+    found = importlib.util.find_spec("tinygrad")
+    if found is None or found.origin is None:
+        pytest.skip("tinygrad is not installed: make .venv/.bench")
+    folder = Path(found.origin).parent
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w:gz") as archive:
+        for path in [*folder.rglob("*.py"), *folder.parent.glob("tinygrad-*.dist-info/METADATA")]:
+            if not path.name.startswith(OTHERS):
+                archive.add(path, path.relative_to(folder.parent))
+    return whole.getvalue()
+
+
+@pytest.mark.parametrize("part", ARCHITECTURES)
+def test_tinygrad_in_the_guest_copies_exchanges_recovers_and_leaves_the_gpus_well(part: str, lab_parts: Parts) -> None:
+    archive = packed()
+    machine = Machine(memory_mib=4096)
+    with guest.boot(lab_parts, gpus=f"{part}*2?vram=16", machine=machine, keep=LOGS / f"tinygrad-{part}") as booted:
+        booted.write("/root/tinygrad.tgz", archive)
+        booted.shell("mkdir /root/peer && tar -xzf /root/tinygrad.tgz -C /root/peer")
+        booted.shell(f"echo 0 > {COMPACTION}")
+        done = booted.run(["python3", f"{INSIDE}/tensors.py", "/root/peer"], limit_s=LIMIT_S)
+        assert done.exit_code == 0, done.text + done.stderr.decode(errors="replace")
+        (told,) = done.json_lines()
+        after = [booted.run(["gpumend", "-g", str(index), "probe", "--json"]) for index in (0, 1)]
+        states = [json.loads(one.text)["gpus"][0]["health"] for one in after]
+    assert told == {
+        "arch": ARCHITECTURES[part],
+        "names": ["0000:01:00.0", "0000:02:00.0"],
+        "moved": True,
+        "graph": True,
+        "fault": FAULT & ~0xFFF,
+        "level": "queue",
+        "counted": 6,
+        "stamps": True,
+        "still": True,
+    }
+    assert states == ["healthy", "healthy"]
