@@ -116,7 +116,8 @@ def test_hanging_job_ends_in_a_reset_of_its_ring_and_later_jobs_run(driven: Driv
     ("what", "gpus", "hub", "client", "helps"),
     [
         ("compute", [0], "gfxhub0", r"CPC \(0x5\)", r"Ring comp_0\.1\.\d\.\d reset succeeded"),
-        ("sdma", [1], "mmhub0", r"(?:unknown|SDMA\d) \(0x10[0-3]\)", r"Ring sdma\d\.\d reset succeeded"),  # names for mi300x only
+        # the driver has names of this hub's clients for mi300x only
+        ("sdma", [1], "mmhub0", r"(?:unknown|SDMA\d) \(0x10[0-3]\)", r"Ring sdma\d\.\d reset succeeded"),
         ("wave", [0, 1], "gfxhub0", r"TCP \(0x8\)", r"Queues reset on process python3"),
     ],
 )
