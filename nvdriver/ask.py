@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from base.errors import GpumendError
-from nvdriver import status
-from nvdriver.rm import Client, RmGpu, text_of
+from nvdriver import status, telemetry
+from nvdriver.rm import Client, RmGpu, shared_page, text_of
 from nvdriver.status import RmError
 from pcibus.driverfiles import DriverFiles
 
@@ -61,7 +61,9 @@ class Answers:
 
 def ask_driver(files: DriverFiles, bdf: str) -> Answers:
     """What the driver answers from its own memory. Raises what opening it raises (Refused: it is not initialized)."""
-    answers = Answers({"recovery_action": None, "memory_mib": None, "name": None, "nvlinks": None, "fabric": None})
+    answers = Answers(
+        {"recovery_action": None, "memory_mib": None, "name": None, "nvlinks": None, "fabric": None, "telemetry": None}
+    )
     with Client.open(files) as client, client.gpu(client.card(bdf)) as gpu:
         answers.facts["driver_version"] = client.version
         answers.ask("recovery action", lambda: _recovery(gpu))
@@ -69,6 +71,7 @@ def ask_driver(files: DriverFiles, bdf: str) -> Answers:
         answers.ask("memory size", lambda: _memory(gpu))
         answers.ask("NVLink", lambda: _nvlinks(gpu))
         answers.ask("fabric state", lambda: _fabric(gpu))
+        answers.ask("telemetry", lambda: _telemetry(gpu))
     return answers
 
 
@@ -138,6 +141,14 @@ def _fabric(gpu: RmGpu) -> dict[str, Any]:
             "health": None if summary is None else FABRIC_HEALTH.get(summary, f"{summary:#x}"),
         }
     }
+
+
+def _telemetry(gpu: RmGpu) -> dict[str, Any]:
+    layout = telemetry.LAYOUTS.get(gpu.client.branch.number) if gpu.client.branch else None
+    if layout is None:
+        return {}  # the page of branch 570 has other groups
+    with shared_page(gpu) as page:
+        return {"telemetry": telemetry.read(page, layout)}
 
 
 def _reset_status(gpu: RmGpu) -> dict[str, Any]:

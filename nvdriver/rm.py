@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from base.errors import DeviceLost, GpumendError, InvalidData, Refused, Unavailable
 from nvdriver import abi
 from nvdriver.status import OK, RmError
-from pcibus.driverfiles import DriverFiles, opened
+from pcibus.driverfiles import DriverFiles, Mapped, opened
 
 _END_OF_IDS = 0xFFFFFFFF
+_READ_ONLY = 1  # NVOS33_FLAGS_ACCESS
+PAGE_BYTES = 4096
 _NO_POINTERS: Mapping[int, bytearray] = {}
 
 
@@ -153,6 +155,39 @@ class Client:
         _check(struct.unpack_from("<I", data, 28)[0], doing)
         return int(struct.unpack_from("<I", data, 8)[0])
 
+    def alloc(self, parent: int, number: int, params: bytearray, what: str) -> int:
+        """A new object of this client; its handle."""
+        return self._alloc(self.root, parent, self._handle(), number, params, what)
+
+    @contextmanager
+    def mapped(self, device: int, memory: int, size: int) -> Iterator[Mapped]:
+        """System memory of the driver, to read; `device`: the device or subdevice that it belongs to.
+
+        The context of a mapping hangs on a file of its own, one each (nvidia-rm.md section 2.1)."""
+        own = opened(self.files, abi.CTL_NODE)
+        try:
+            data = bytearray(56)  # NVOS33_PARAMETERS and the file
+            struct.pack_into("<III", data, 0, self.root, device, memory)
+            struct.pack_into("<QQ", data, 16, 0, size)
+            struct.pack_into("<Ii", data, 44, _READ_ONLY, own)
+            doing = f"mapping object {memory:#x}"
+            self._escape(self._ctl, abi.RM_MAP_MEMORY, data, _NO_POINTERS, doing)
+            _check(struct.unpack_from("<I", data, 40)[0], doing)
+            page = self._mmap(own, size, doing)
+            try:
+                yield page
+            finally:
+                page.close()
+        finally:
+            with suppress(OSError):
+                self.files.close(own)
+
+    def _mmap(self, handle: int, size: int, doing: str) -> Mapped:
+        try:
+            return self.files.mmap(handle, size)
+        except OSError as error:
+            raise _refused_by_kernel(error, doing, abi.RM_MAP_MEMORY) from error
+
     def _driver_version(self) -> str:
         # Its size is the same in every branch (nvidia-rm.md section 12), or no branch could be chosen by it.
         answer = self._control(self.root, 0x13E, bytearray(1032), "SYSTEM_GET_BUILD_VERSION_V2")
@@ -191,6 +226,17 @@ class RmGpu:
                 "reading the class list", expected=f"at most {len(answer) // 4 - 1} classes", seen=str(count)
             )
         return list(struct.unpack_from(f"<{count}I", answer, 4))
+
+
+@contextmanager
+def shared_page(gpu: RmGpu) -> Iterator[Mapped]:
+    """The driver's page of telemetry of a GPU (class 0x00DE), mapped for reading.
+
+    It asks for no polling (mask 0): so nothing is set going, and what nobody else polls is not there."""
+    client = gpu.client
+    page = client.alloc(gpu.subdevice, abi.SHARED_DATA, bytearray(8), f"shared data of {gpu.card.bdf}")
+    with client.mapped(gpu.subdevice, page, PAGE_BYTES) as memory:
+        yield memory
 
 
 def text_of(data: bytes | bytearray) -> str:

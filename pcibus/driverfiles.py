@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import mmap
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -22,8 +23,16 @@ T = TypeVar("T")
 MAX_TEXT_BYTES = 64 << 10
 
 
+class Mapped(Protocol):
+    """Memory of a driver that was mapped for reading."""
+
+    def __getitem__(self, place: slice, /) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
 class DriverFiles(Protocol):
-    """`open`, `ioctl` and `close` raise OSError as the kernel does; the others raise GpumendError."""
+    """`open`, `ioctl`, `mmap` and `close` raise OSError as the kernel does; the others raise GpumendError."""
 
     def read_text(self, path: str) -> str:
         """A small text such as /proc/driver/nvidia/version."""
@@ -41,6 +50,10 @@ class DriverFiles(Protocol):
 
     def ioctl(self, handle: int, request: int, data: bytearray, pointers: Mapping[int, bytearray]) -> None:
         """`data` and what `pointers` lead to (offset in `data`: memory) come back as the driver left them."""
+        ...
+
+    def mmap(self, handle: int, size: int) -> Mapped:
+        """Map the beginning of an open file, to read it."""
         ...
 
     def close(self, handle: int) -> None: ...
@@ -82,6 +95,9 @@ class HostFiles:
             kept.append(view)
             data[offset : offset + 8] = ctypes.addressof(view).to_bytes(8, "little")
         fcntl.ioctl(handle, request, data, True)
+
+    def mmap(self, handle: int, size: int) -> Mapped:
+        return mmap.mmap(handle, size, mmap.MAP_SHARED, mmap.PROT_READ)
 
     def close(self, handle: int) -> None:
         os.close(handle)

@@ -11,6 +11,7 @@ from base.errors import GpumendError, Refused, WaitTimeout
 from base.findings import Finding, Severity
 from nvdriver import abi, host, status
 from nvdriver.ask import RECOVERY, Answers, ask_driver, ask_firmware
+from nvdriver.telemetry import SLOWED
 from pcibus.driverfiles import DriverFiles
 from probe.nv_needs import RESET_FIRST, need
 from probe.reason import reason_of
@@ -104,6 +105,7 @@ def _take(session: Session, answers: Answers) -> None:
         need(session, "drain-and-reset", session.place("GPU_GET_DRAIN_AND_RESET_STATUS"))
     _judge_memory(session, told)
     _judge_links(session, told)
+    _judge_speed(session, told)
 
 
 def _dead_by_log(session: Session) -> bool:
@@ -214,3 +216,26 @@ def _judge_links(session: Session, facts: dict[str, Any]) -> None:
                 next="read the fabric manager's log; then fabric manager off, GPUs and switches reset together, and on again",
             )
         )
+
+
+def _judge_speed(session: Session, facts: dict[str, Any]) -> None:
+    """What slows a GPU from outside: heat, or too little power. Software limits are what somebody wanted."""
+    reasons = [name for name in (facts.get("telemetry") or {}).get("slowed_by") or () if name in SLOWED]
+    if not reasons:
+        return
+    heat, power = facts["telemetry"]["temperature_c"]["gpu"], facts["telemetry"]["power_w"]
+    session.found(
+        Finding(
+            "nv.slowed",
+            Severity.WARNING,
+            "the hardware slows this GPU down",
+            expected="no slowdown by the hardware",
+            seen=f"{', '.join(reasons)}; {_told(heat, ' C')}, {_told(power, ' W')}",
+            where=session.place("shared data, clock throttle reasons"),
+            next="look at cooling and power supply: fans, air, cables, the chassis' power brake",
+        )
+    )
+
+
+def _told(value: float | None, unit: str) -> str:
+    return f"unknown{unit}" if value is None else f"{value:g}{unit}"

@@ -30,8 +30,10 @@ question was never reached (a lost GPU has no `gfx`).
                 xids [{number, name, count, first_s, last_s, text}] since the driver was loaded, xids_before,
                 boot {chip, stage, boot_done, wpr2, gsp_active, reset_required, drain_and_reset, memory_mib, values, refused},
                 initialized, recovery_action (word), name, memory_mib, memory_free_mib, nvlinks [{link, state}],
-                fabric {state, status, health}, reset_required, drain_and_reset, ecc {enabled, supported, corrected,
-                uncorrected}, row_remap {rows, pending, failed}, repair {tpc_pending, channel_pending}, pstate
+                fabric {state, status, health}, telemetry {temperature_c {gpu, memory}, power_w, power_limit_w, clocks_mhz
+                {graphics, memory, sm}, slowed_by [reason]} (None in it: nobody polls it now), reset_required,
+                drain_and_reset, ecc {enabled, supported, corrected, uncorrected}, row_remap {rows, pending, failed},
+                repair {tpc_pending, channel_pending}, pstate
     unanswered  [{question, reason}]; without a table "... beyond XCC 0" means that XCC 0 alone was asked"""
 
 from __future__ import annotations

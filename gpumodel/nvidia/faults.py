@@ -105,6 +105,10 @@ def _recovery(gpu: NvGpu, action: int) -> None:
     set_recovery(gpu, action)
 
 
+def _hot(gpu: NvGpu, value: int) -> None:
+    gpu.rm.telemetry.gpu_c, gpu.rm.telemetry.reasons = 95, 1 << 3 | 1 << 6
+
+
 def _boot_stuck(gpu: NvGpu, value: int) -> None:
     if gpu.chip.fsp_boot:
         gpu.registers[gpu.chip.fsp_boot] = 0
@@ -182,6 +186,15 @@ FAULTS: dict[str, NvFault] = {
             _RESETS,
             _recovery,
             NvArgument("action", "1 to 4", 1, 1, lambda chip: len(RECOVERY_NAMES) - 1),
+            needs="driver",
+        ),
+        NvFault(
+            "thermal-slowdown",
+            "the hardware slows the GPU down because it is hot",
+            "95 degrees, throttle reasons hardware slowdown and hardware thermal slowdown",
+            "the page of telemetry (class 0x00DE)",
+            ("cooling",),
+            _hot,
             needs="driver",
         ),
         NvFault(

@@ -20,13 +20,27 @@ from gpumodel.nvidia.rm import Rm
 T = TypeVar("T")
 
 CARD_INFO, REGISTER_FD = 0xC8, 0xC9
-RM_FREE, RM_CONTROL, RM_ALLOC = 0x29, 0x2A, 0x2B
-CARD_BYTES, ALLOC_BYTES, CONTROL_BYTES, FREE_BYTES = 72, (32, 48), 32, 16
+RM_FREE, RM_CONTROL, RM_ALLOC, RM_MAP_MEMORY = 0x29, 0x2A, 0x2B, 0x4E
+CARD_BYTES, ALLOC_BYTES, CONTROL_BYTES, FREE_BYTES, MAP_BYTES = 72, (32, 48), 32, 16, 56
 MOST_CARDS = 32  # NV_MAX_DEVICES
 
 
 class GivenUp(Exception):
     """A call that sticks longer than its caller waits."""
+
+
+class ModelPage:
+    """The page of telemetry of a GPU, read-only."""
+
+    def __init__(self, rm: Rm, gpu: NvGpu) -> None:
+        self._rm = rm
+        self._gpu = gpu
+
+    def __getitem__(self, place: slice, /) -> bytes:
+        return self._rm.shared_page(self._gpu)[place]
+
+    def close(self) -> None:
+        """Nothing is kept."""
 
 
 class ModelFiles:
@@ -36,6 +50,7 @@ class ModelFiles:
         self.machine = machine
         self.rm = Rm(machine, self._stick)
         self._nodes: dict[int, NvGpu | None] = {}  # None: /dev/nvidiactl
+        self._contexts: dict[int, tuple[NvGpu, int]] = {}  # what may be mapped through a file, and how much
         self._next = 3
         self._deadline: float | None = None
 
@@ -81,6 +96,7 @@ class ModelFiles:
         if handle not in self._nodes:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         node = self._nodes.pop(handle)
+        self._contexts.pop(handle, None)
         if node is not None:
             self.rm.detach(node)
         else:
@@ -110,8 +126,26 @@ class ModelFiles:
         elif number == RM_FREE:
             self._need(on_ctl and size == FREE_BYTES)
             self.rm.free(data)
+        elif number == RM_MAP_MEMORY:
+            self._need(on_ctl and size == MAP_BYTES)
+            self._map(data)
         else:
             raise _invalid()
+
+    def _map(self, data: bytearray) -> None:
+        """Only keeps a context on the file that is named: one for each file, of system memory on nvidiactl."""
+        other = struct.unpack_from("<i", data, 48)[0]
+        self._need(other in self._nodes and self._nodes[other] is None and other not in self._contexts)
+        gpu = self.rm.map_memory(data)
+        if gpu is not None:
+            self._contexts[other] = (gpu, struct.unpack_from("<Q", data, 24)[0])
+
+    def mmap(self, handle: int, size: int) -> ModelPage:
+        if handle not in self._nodes:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if handle not in self._contexts or size > self._contexts[handle][1]:
+            raise _invalid()
+        return ModelPage(self.rm, self._contexts[handle][0])
 
     def _need(self, holds: bool) -> None:
         if not holds:

@@ -44,6 +44,20 @@ LINK_ACTIVE, LINK_FAULT = 3, 4
 
 
 @dataclass(slots=True)
+class Telemetry:
+    """What the page of telemetry shows; `polled`: whether somebody has it polled. # guess: values of an idle H200"""
+
+    polled: bool = True
+    gpu_c: int = 32
+    memory_c: int = 38
+    power_mw: int = 76_000
+    limit_mw: int = 700_000
+    graphics_mhz: int = 345
+    memory_mhz: int = 3201
+    reasons: int = 1  # idle
+
+
+@dataclass(slots=True)
 class RmState:
     """What the driver and the GPU's firmware know of this GPU."""
 
@@ -55,6 +69,7 @@ class RmState:
     remap_failed: bool = False
     uncorrected: int = 0
     links: dict[int, int] = field(default_factory=dict)
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
 
 class NvGpu:

@@ -23,10 +23,13 @@ INVALID_OBJECT_HANDLE, INVALID_OBJECT_PARENT, INVALID_PARAM_STRUCT, INVALID_STAT
 NOT_SUPPORTED, OBJECT_NOT_FOUND, GPU_IS_LOST, TIMEOUT = 0x56, 0x57, 0x0F, 0x65
 
 ROOT_CLASSES = (0x00, 0x01, 0x41)
-ROOT, DEVICE, SUBDEVICE = 0x41, 0x80, 0x2080
+ROOT, DEVICE, SUBDEVICE, SHARED_DATA = 0x41, 0x80, 0x2080, 0xDE
+PAGE_BYTES, READ_ONLY = 4096, 1
+# cl00de.h, compiled: offsets of clocks, bytes of a clock, throttling, power limit, temperatures, average power
+PAGES = {580: (72, 4, 96, 2280, 2296, 2416), 590: (72, 8, 112, 2296, 2312, 2432)}
 # What has a class number in the driver; others are unknown to it. A GPU has those of its generation only.
 KNOWN_CLASSES = frozenset((
-    0x3E, 0x40, 0x70, 0x71, 0x79, 0xDE, 0x83DE, 0x9067, 0x90F1, 0xA06C,
+    0x3E, 0x40, 0x70, 0x71, 0x79, SHARED_DATA, 0x83DE, 0x9067, 0x90F1, 0xA06C,
     0xC36F, 0xC46F, 0xC56F, 0xC86F, 0xC96F, 0xCA6F, 0xC361, 0xC461, 0xC561, 0xC661, 0xC761,
     0xC5C0, 0xC6C0, 0xC7C0, 0xC9C0, 0xCBC0, 0xCDC0, 0xCEC0, 0xC5B5, 0xC6B5, 0xC7B5, 0xC8B5, 0xC9B5, 0xCAB5,
 ))  # fmt: skip
@@ -128,6 +131,8 @@ class Rm:
             return self._new_device(client, above, handle, params)
         if number == SUBDEVICE:
             return self._new_subdevice(client, above, parent, handle, params)
+        if number == SHARED_DATA:
+            return self._new_shared_data(client, above, parent, handle, params)
         return NOT_SUPPORTED, handle  # known to the driver, not to this model yet
 
     def _new_client(self, file: int, handle: int) -> tuple[int, int]:
@@ -165,6 +170,53 @@ class Rm:
             return INVALID_ARGUMENT, handle
         client.objects[handle] = _Object(SUBDEVICE, parent, above.gpu)
         return OK, handle
+
+    def _new_shared_data(
+        self, client: _Client, above: _Object, parent: int, handle: int, params: bytearray | None
+    ) -> tuple[int, int]:
+        """The page of telemetry (resource_list.h: below a subdevice, parameters of 8 bytes)."""
+        if above.number != SUBDEVICE:
+            return INVALID_OBJECT_PARENT, handle
+        if params is None or len(params) != 8:
+            return INVALID_ARGUMENT, handle
+        client.objects[handle] = _Object(SHARED_DATA, parent, above.gpu)
+        return OK, handle
+
+    def map_memory(self, data: bytearray) -> NvGpu | None:
+        """NVOS33: whose page may be mapped through the file that it names; None with the status in `data`."""
+        root, device, handle = struct.unpack_from("<III", data)
+        offset, size = struct.unpack_from("<QQ", data, 16)
+        flags = struct.unpack_from("<I", data, 44)[0]
+        client = self.clients.get(root)
+        memory = client.objects.get(handle) if client else None
+        status = OK
+        if client is None:
+            status = INVALID_OBJECT_HANDLE
+        elif memory is None or device not in client.objects:
+            status = OBJECT_NOT_FOUND
+        elif memory.number != SHARED_DATA or offset or not 0 < size <= PAGE_BYTES or flags & 3 != READ_ONLY:
+            status = INVALID_ARGUMENT  # guess: which of its checks answers first
+        struct.pack_into("<I", data, 40, status)
+        return memory.gpu if status == OK and memory is not None else None
+
+    def shared_page(self, gpu: NvGpu) -> bytes:
+        """What the page holds now: the groups that somebody polls."""
+        page = bytearray(PAGE_BYTES)
+        heat = gpu.rm.telemetry
+        if self.branch == 0 or not heat.polled:
+            return bytes(page)
+        clocks, clock_bytes, throttle, limit, temperatures, power = PAGES[580 if self.branch == 1 else 590]
+        stamp = struct.pack("<Q", 1 + int(self.machine.uptime_s() * 1e9))
+        for at in (clocks, throttle, limit, temperatures, temperatures + 16 * 4, power):
+            page[at : at + 8] = stamp
+        for place, mhz in enumerate((heat.graphics_mhz, heat.memory_mhz, heat.graphics_mhz, heat.graphics_mhz)):
+            struct.pack_into("<I", page, clocks + 8 + place * clock_bytes, mhz)
+        struct.pack_into("<I", page, throttle + 8, heat.reasons)
+        struct.pack_into("<II", page, limit + 8, heat.limit_mw, heat.limit_mw)
+        struct.pack_into("<i", page, temperatures + 8, heat.gpu_c * 256)
+        struct.pack_into("<i", page, temperatures + 16 * 4 + 8, heat.memory_c * 256)
+        struct.pack_into("<I", page, power + 8, heat.power_mw)
+        return bytes(page)
 
     def free(self, data: bytearray) -> None:
         """NVOS00; what hangs below goes too."""

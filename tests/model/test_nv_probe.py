@@ -86,6 +86,7 @@ FAULTS = [
     ("fallen-off-bus", ["nv.xid.79", "pci.lost", "nv.recovery.reset"], Health.LOST, Action.NODE_REBOOT),
     ("nvlink-down", ["nv.xid.74", "nv.nvlink"], Health.DEGRADED, Action.NONE),
     ("ecc-row-remap-pending", ["nv.xid.63", "nv.remap.pending", "nv.ecc.uncorrected"], Health.DEGRADED, Action.FLR),
+    ("thermal-slowdown", ["nv.slowed"], Health.DEGRADED, Action.NONE),
     ("recovery-action:1", ["nv.recovery.reset"], Health.HUNG, Action.FLR),
     ("recovery-action:2", ["nv.recovery.node-reboot"], Health.HUNG, Action.NODE_REBOOT),
     ("recovery-action:3", ["nv.recovery.drain-p2p"], Health.DEGRADED, Action.RESTART_APP),
@@ -195,6 +196,29 @@ def test_probe_log_that_may_not_be_read_is_unknown_never_healthy(monkeypatch: py
     report = one("h200")
     assert report.health is Health.UNKNOWN
     assert report.facts["nvidia"]["xids"] is None
+
+
+def test_probe_telemetry_is_that_of_the_page_where_somebody_polls_it() -> None:
+    told = one("h200?fault=thermal-slowdown").facts["nvidia"]["telemetry"]
+    assert told["temperature_c"] == {"gpu": 95.0, "memory": 38.0}
+    assert (told["power_w"], told["power_limit_w"]) == (76.0, 700.0)
+    assert told["clocks_mhz"] == {"graphics": 345, "memory": 3201, "sm": 345}
+    assert told["slowed_by"] == ["hardware slowdown", "hardware thermal slowdown"]
+
+
+def test_probe_telemetry_that_nobody_polls_is_unknown_not_zero() -> None:
+    def change(transport: NvTransport) -> None:
+        transport.gpu.rm.telemetry.polled = False
+
+    report = one("h200", change)
+    assert report.health is Health.HEALTHY
+    assert report.facts["nvidia"]["telemetry"] == {
+        "temperature_c": {"gpu": None, "memory": None},
+        "power_w": None,
+        "power_limit_w": None,
+        "clocks_mhz": None,
+        "slowed_by": None,
+    }
 
 
 def test_probe_old_application_error_is_a_note_and_an_old_hang_is_not() -> None:

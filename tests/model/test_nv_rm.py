@@ -17,8 +17,9 @@ from gpumodel.nvidia.machine import Machine
 from gpumodel.nvidia.spec import parse
 from nvdriver import abi, status
 from nvdriver.ask import ask_driver, ask_firmware
-from nvdriver.rm import Client, RmGpu
+from nvdriver.rm import Client, RmGpu, shared_page
 from nvdriver.status import RmError
+from nvdriver.telemetry import _group
 
 BDF = "0000:18:00.0"
 
@@ -166,6 +167,67 @@ def test_escape_of_a_wrong_size_or_on_the_wrong_node_is_einval(node: str, reques
     with pytest.raises(OSError) as caught:
         files.ioctl(files.open(node), request_number, bytearray(size), {})
     assert caught.value.errno == errno.EINVAL
+
+
+def test_shared_page_is_mapped_through_a_file_of_its_own_and_given_back(gpu: RmGpu) -> None:
+    files = gpu.client.files
+    assert isinstance(files, ModelFiles)
+    before = len(files._nodes)
+    with shared_page(gpu) as page:
+        assert len(files._nodes) == before + 1
+        assert len(page[0:4096]) == 4096
+    assert len(files._nodes) == before and not files._contexts
+
+
+def test_mapping_without_context_or_of_a_wrong_object_is_refused(gpu: RmGpu) -> None:
+    files = gpu.client.files
+    assert isinstance(files, ModelFiles)
+    with pytest.raises(OSError) as caught:
+        files.mmap(files.open("/dev/nvidiactl"), 4096)
+    assert caught.value.errno == errno.EINVAL
+    for memory, expected in ((gpu.device, 0x1F), (0xDEAD, 0x57)):
+        with pytest.raises(RmError) as refused, gpu.client.mapped(gpu.subdevice, memory, 4096):
+            pass
+        assert refused.value.status == expected
+    page = gpu.client.alloc(gpu.subdevice, 0xDE, bytearray(8), "a page")
+    with pytest.raises(RmError), gpu.client.mapped(gpu.subdevice, page, 8192):
+        pass
+    with pytest.raises(RmError) as wrong:
+        gpu.client.alloc(gpu.device, 0xDE, bytearray(8), "a page")
+    assert wrong.value.status == 0x36
+
+
+class Page:
+    """A page whose stamp moves while it is read."""
+
+    def __init__(self, stamps: list[int], value: int = 7) -> None:
+        self.stamps = stamps
+        self.value = value
+
+    def __getitem__(self, place: slice, /) -> bytes:
+        if place.start == 0:
+            stamp = self.stamps[0] if len(self.stamps) == 1 else self.stamps.pop(0)
+            return struct.pack("<Q", stamp)
+        return struct.pack("<Q", self.value)[: place.stop - place.start]
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("stamps", "expected"),
+    [
+        ([5], 7),  # a time
+        ([0], None),  # nobody polls it
+        ([0xFF00000000000002], 7),  # an even count
+        ([0xFF00000000000001], None),  # written all the time
+        ([5, 6, 6, 6], 7),  # moved once, then still
+        ([1, 2, 3, 4, 5, 6, 7, 8, 9], None),  # never still
+        ([(1 << 64) - 1], None),  # a write goes on
+    ],
+)
+def test_telemetry_group_is_taken_only_with_a_valid_stamp_that_stays(stamps: list[int], expected: int | None) -> None:
+    data = _group(Page(stamps), 0, 4)
+    assert (None if data is None else struct.unpack("<I", data)[0]) == expected
 
 
 def test_gpu_that_is_lost_in_the_middle_ends_in_one_named_error() -> None:

@@ -13,10 +13,10 @@ import pytest
 
 import gpumend
 from base.findings import Severity
-from nvdriver import abi, bare, host, status
+from nvdriver import abi, bare, host, status, telemetry
 from nvdriver.ask import ask_driver, ask_firmware
 from nvdriver.parts import part_of
-from nvdriver.rm import Card, Client, RmGpu
+from nvdriver.rm import Card, Client, RmGpu, shared_page
 from nvdriver.status import RmError
 from pcibus.driverfiles import HostFiles
 from pcibus.sysfs import SysfsTransport
@@ -104,6 +104,21 @@ def test_questions_of_the_probe_are_answered_and_plausible(card: Card) -> None:
     firmware = FILES.apart(lambda: ask_firmware(FILES, card.bdf), 10, "asking the firmware")
     assert not firmware.unanswered
     assert firmware.facts["reset_required"] is (told.facts["recovery_action"] == 1)
+
+
+def test_telemetry_page_is_plausible_where_somebody_polls_it(gpu: RmGpu) -> None:
+    assert gpu.client.branch is not None
+    layout = telemetry.LAYOUTS.get(gpu.client.branch.number)
+    if layout is None:
+        pytest.skip(f"no layout of branch {gpu.client.branch.number}")
+    with shared_page(gpu) as page:
+        told = telemetry.read(page, layout)
+    heat, power, clocks = told["temperature_c"]["gpu"], told["power_w"], told["clocks_mhz"]
+    if heat is None and power is None and clocks is None:
+        pytest.skip("nobody polls telemetry now (run nvidia-smi dmon beside it)")
+    assert heat is None or 5 < heat < 110
+    assert power is None or 1 < power < 1500
+    assert clocks is None or 50 < clocks["graphics"] < 4000
 
 
 def test_registers_of_boot_agree_with_the_driver(card: Card) -> None:
