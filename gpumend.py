@@ -1763,6 +1763,7 @@ def run_scenario(
     from repro.runner import Means, Silent, run
     from resets.critical import Asked
 
+    require_amd(wanted, "running a scenario on")
     if scenario.needs.firmware:
         require_firmware(wanted, firmware)
     rings = {gpu.index: RingSink() for gpu in everyone}

@@ -304,7 +304,7 @@ def test_probe_exit_codes(capsys: pytest.CaptureFixture[str], spec: str, code: i
     [
         ("reset", "--dry-run"), ("reset", "--yes"), ("selftest",), ("regs", "read", "GRBM_STATUS"), ("discovery", "show"),
         ("discovery", "save"), ("trace", "record", "--output", "x.jsonl"), ("firmware", "needed"), ("repro", "bundle"),
-        ("unbind",), ("bind", "vfio-pci"),
+        ("repro", "run", "hive-reset-loop-userspace", "--yes"), ("unbind",), ("bind", "vfio-pci"),
     ],
     ids=" ".join,
 )  # fmt: skip
