@@ -5,7 +5,7 @@ SEED   ?= 0
 GUESTS ?= 2
 VENV   := .venv
 BIN    := $(VENV)/bin
-CODE   := base pcibus registers firmware gpumodel amdriver probe evidence resets repro render lab runtime commands tools bench tests examples gpumend.py cli.py
+CODE   := base pcibus registers firmware gpumodel amdriver nvdriver probe evidence resets repro render lab runtime commands tools bench tests examples gpumend.py cli.py
 
 .PHONY: demo test test-long test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware firmware-nvidia source regs regs-check picture reset-matrix clean help
 .DEFAULT_GOAL := help

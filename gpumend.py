@@ -33,6 +33,7 @@ from base.errors import GpumendError as GpumendError  # for those who catch it
 from base.errors import InvalidData, NotPermitted, Unavailable, Undecided, UsageError
 from base.errors import OutOfMemory as OutOfMemory
 from base.findings import Finding, ProbeReport, Severity, graver
+from base.part import NVIDIA_VENDOR
 from base.resets import GpuOutcome as GpuOutcome  # what `reset` gives
 from base.resets import Outcome as ResetOutcome
 from base.resets import ResetReport as ResetReport
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from amdriver.ip_map import IpInstance, IpMap
     from amdriver.opengpu import OpenGpu as OpenGpu
     from amdriver.opening import OpenHive as OpenHive
-    from amdriver.parts import Part
     from amdriver.queue import AqlQueue as AqlQueue  # what `gpu.raw` gives
     from amdriver.queue import SdmaQueue as SdmaQueue
     from amdriver.rawgpu import Raw as Raw
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from amdriver.trace_compare import TraceRow as TraceRow
     from amdriver.trace_compare import TraceSeen as TraceSeen
     from amdriver.trace_events import DecodedTrace as DecodedTrace
+    from base.part import Part
     from evidence import Bundle as Bundle
     from evidence import Checked as Checked
     from evidence import Places, Problem
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from firmware.verify import VerifyReport
     from gpumodel.remote_pci import RemoteServer
     from gpumodel.vfio_user import VfioUserServer
+    from pcibus.driverfiles import DriverFiles
     from registers.tables import Entry
     from repro.export import Exported as Exported
     from repro.runner import Onlooker as RunOnlooker
@@ -96,9 +98,10 @@ LOOK_LIMIT_S = 5.0  # for one look at one GPU, in a child that is killed then
 
 ADDRESS_HELP = (
     "0000:c1:00.0, vfio:0000:c1:00.0[?resets=allowed], replay:FILE, remote:HOST:PORT[#INDEX] or "
-    "model:PART[*N][?state=cold|used&vram=GIB&vbios=on|off&fault=NAME[:ARG][@GPU],...]"
+    "model:PART[*N][?state=cold|used&vram=GIB&vbios=on|off&driver=VERSION&fault=NAME[:ARG][@GPU],...]"
 )
 MODEL_LINE = "gpumend --on 'model:mi350x*8' list"
+SUPPORTED = "an AMD Instinct of the MI300 or MI350 family (PCI vendor 1002), or an NVIDIA GPU from Ampere on (10de)"
 _BDF = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-1][0-9a-f])\.([0-7])\Z", re.IGNORECASE)
 
 
@@ -121,6 +124,29 @@ class Gpu:
     def on_host(self) -> bool:
         """Whether it is on this machine's PCI bus: not a model, a recording or behind a server."""
         return Can.HOST in self.transport.can
+
+
+def part_of(vendor: int, device: int) -> Part | None:
+    """The part with this PCI id, of whichever vendor; None if it is none that gpumend knows."""
+    from amdriver.parts import part_of as amd_part
+    from nvdriver.parts import part_of as nvidia_part
+
+    return amd_part(vendor, device) or nvidia_part(vendor, device)
+
+
+def require_amd(found: Sequence[Gpu], doing: str) -> None:
+    """UsageError where one of these GPUs is NVIDIA's: what is asked for is built for AMD only, so far."""
+    others = [gpu for gpu in found if gpu.part.is_nvidia]
+    if not others:
+        return
+    rest = ",".join(str(gpu.index) for gpu in found if not gpu.part.is_nvidia)
+    raise UsageError(
+        doing,
+        expected="AMD GPUs: this is not built for NVIDIA yet",
+        seen=", ".join(gpu_name(gpu) for gpu in others),
+        where=others[0].address,
+        next_step=f"select the others: -g {rest}" if rest else "gpumend list and gpumend probe know NVIDIA",
+    )
 
 
 def normal_bdf(text: str) -> str | None:
@@ -211,21 +237,21 @@ def _at(address: str, clock: Clock | None, sys_root: Path) -> list[Gpu]:
 
 
 def _models(address: str, spec: str, clock: Clock | None) -> list[Gpu]:
-    from amdriver.parts import part_of
-    from gpumodel import open_models
+    from gpumodel import nvidia, open_models
+    from gpumodel.nvidia.spec import names_nvidia
 
     clock = clock or VirtualClock()
     gpus = []
-    for transport in open_models(spec, clock):
+    transports: Sequence[Transport] = (nvidia.open_models if names_nvidia(spec) else open_models)(spec, clock)
+    for transport in transports:
         info = transport.info()
         part = part_of(info.vendor, info.device)
-        assert part is not None, "the model shows an id that amdriver/parts.py does not know"
+        assert part is not None, "the model shows an id that the tables of parts do not know"
         gpus.append(Gpu(0, address, info, part, transport, clock))
     return gpus
 
 
 def _replays(address: str, file: str, clock: Clock | None) -> list[Gpu]:
-    from amdriver.parts import part_of
     from pcibus.replay import Replay
 
     if not file:
@@ -246,7 +272,7 @@ def _replays(address: str, file: str, clock: Clock | None) -> list[Gpu]:
 def _remotes(address: str) -> list[Gpu]:
     """The supported GPUs behind a server, on the real clock: time passes there, whatever the caller's other GPUs live
     on."""
-    from amdriver.parts import AMD_VENDOR, part_of
+    from base.part import AMD_VENDOR
     from pcibus.remote import open_remote
 
     gpus = []
@@ -285,7 +311,6 @@ def _through_vfio(address: str, rest: str, sys_root: Path) -> Gpu:
 
 
 def _on_bus(bdf: str, sys_root: Path) -> Gpu:
-    from amdriver.parts import part_of
     from pcibus.sysfs import SysfsTransport, scan
 
     for info in scan(sys_root):
@@ -295,7 +320,7 @@ def _on_bus(bdf: str, sys_root: Path) -> Gpu:
         if part is None:
             raise Unavailable(
                 f"opening {bdf}",
-                expected="an AMD Instinct of the MI300 or MI350 family (vendor 1002)",
+                expected=SUPPORTED,
                 seen=f"{info.vendor:04x}:{info.device:04x}",
                 where=bdf,
                 next_step="gpumend list",
@@ -311,7 +336,6 @@ def _on_bus(bdf: str, sys_root: Path) -> Gpu:
 
 
 def _on_this_bus(sys_root: Path) -> list[Gpu]:
-    from amdriver.parts import part_of
     from pcibus.sysfs import SysfsTransport, scan
 
     gpus = []
@@ -341,7 +365,7 @@ def probe_gpus(
     reports: dict[int, ProbeReport] = {}
     for clock in {id(gpu.clock): gpu.clock for gpu in found}.values():
         group = [gpu for gpu in found if gpu.clock is clock]
-        targets = [Target(index=gpu.index, transport=gpu.transport, part=gpu.part) for gpu in group]
+        targets = [Target(gpu.index, gpu.transport, gpu.part, _driver_files(gpu)) for gpu in group]
         for report in probe_all(
             targets,
             clock=clock,
@@ -352,6 +376,18 @@ def probe_gpus(
         ):
             reports[report.index] = report
     return [reports[gpu.index] for gpu in found]
+
+
+def _driver_files(gpu: Gpu) -> DriverFiles | None:
+    """Where the kernel driver of a GPU is asked: NVIDIA's, on this machine or of a model; None for the others."""
+    if not gpu.part.is_nvidia:
+        return None
+    if Can.HOST not in gpu.transport.can:
+        files: DriverFiles | None = getattr(gpu.transport, "files", None)
+        return files
+    from pcibus.driverfiles import HostFiles
+
+    return HostFiles() if Path("/sys") == SYS_ROOT else HostFiles(SYS_ROOT.parent / "dev", PROC_ROOT)
 
 
 def bus_states(found: Sequence[Gpu]) -> list[tuple[str, str | None]]:
@@ -433,6 +469,7 @@ def write_bundle(
     from evidence.archive import require_packer, suffix_of
     from firmware.store import search_dirs
 
+    require_amd(found, "writing a bundle")
     packs = output is not None and bool(suffix_of(output))
     if packs and output is not None:
         require_packer(output)  # before minutes of collecting
@@ -709,6 +746,7 @@ def read_discovery(gpu: Gpu) -> Discovery:
 
 def read_discoveries(found: Sequence[Gpu]) -> list[Discovery]:
     """The same for several GPUs, side by side."""
+    require_amd(found, "reading the discovery table")
     # Only bytes and findings come back from a child: what they mean is worked out here.
     outcomes = _looks(found, [partial(_locate, gpu) for gpu in found], "reading the discovery table")
     return [_discovery(gpu, outcome) for gpu, outcome in zip(found, outcomes, strict=True)]
@@ -868,6 +906,7 @@ def read_registers(found: Sequence[Gpu], names: Sequence[str]) -> list[Outcome[l
 
     An outcome's error says why a GPU could not be asked (Undecided: discovery does not say where its registers lie).
     Raises UsageError for a name that no register has, or a glob that matches too many."""
+    require_amd(found, "reading registers by name")
     tables = read_discoveries(found)
     works = [_register_look(gpu, table, names) for gpu, table in zip(found, tables, strict=True)]
     outcomes = _looks(found, works, "reading registers")
@@ -1032,6 +1071,7 @@ def record_trace(gpu: Gpu, path: Path, *, firmware: str | None = None, dry_run: 
     from firmware.store import search_dirs
     from pcibus.tracesink import check_new
 
+    require_amd([gpu], "recording a trace")
     check_new(path)
     _require_firmware(gpu, firmware)
     answer: dict[str, Any] = {"path": str(path), "status": "would be recorded"}
@@ -1099,10 +1139,11 @@ def _require_firmware(gpu: Gpu, folder: str | None) -> None:
 
 
 def model_parts() -> list[dict[str, Any]]:
-    """The parts that can be modelled: part, product, id, vram_gib, xcc, compute_units, sdma, address to try."""
-    from gpumodel import parts
+    """The parts that can be modelled: part, product, id, vram_gib, xcc (None: NVIDIA has none), compute_units (NVIDIA: SMs),
+    sdma (NVIDIA: copy engines), address to try."""
+    from gpumodel import nvidia, parts
 
-    return [
+    rows = [
         {
             "part": item.name,
             "product": item.product,
@@ -1115,15 +1156,30 @@ def model_parts() -> list[dict[str, Any]]:
         }
         for item in parts()
     ]
+    return rows + [
+        {
+            "part": chip.name,
+            "product": chip.product,
+            "id": f"{NVIDIA_VENDOR:04x}:{chip.device:04x}",
+            "vram_gib": chip.vram_size >> 30,
+            "xcc": None,
+            "compute_units": chip.sms,
+            "sdma": chip.copy_engines,
+            "address": f"model:{chip.name}*8",
+        }
+        for chip in nvidia.parts()
+    ]
 
 
 def model_faults() -> list[dict[str, Any]]:
-    """The faults that a model can be given: name, argument, summary, effect, symptom, cured_by ([]: nothing does),
-    shows_at ("look": without touching it; "bring-up": only when a driver starts the GPU)."""
-    from gpumodel import faults
+    """The faults that a model can be given: vendor ("amd", "nvidia"), name, argument, default (None: it must be given),
+    summary, effect, symptom, cured_by ([]: nothing does), shows_at ("look": without touching it; "bring-up": only when a
+    driver starts the GPU; "reset")."""
+    from gpumodel import faults, nvidia
 
-    return [
+    rows = [
         {
+            "vendor": "amd",
             "name": item.name,
             "argument": f"{item.argument.name}: {item.argument.meaning}" if item.argument else "",
             "default": item.argument.default if item.argument else None,
@@ -1134,6 +1190,20 @@ def model_faults() -> list[dict[str, Any]]:
             "cured_by": [] if item.cured_by == "never" else item.cured_by.split(", "),
         }
         for item in faults()
+    ]
+    return rows + [
+        {
+            "vendor": "nvidia",
+            "name": fault.name,
+            "argument": f"{fault.argument.name}: {fault.argument.meaning}" if fault.argument else "",
+            "default": fault.argument.default if fault.argument else None,
+            "summary": fault.summary,
+            "effect": fault.effect,
+            "symptom": fault.symptom,
+            "shows_at": "look",
+            "cured_by": list(fault.cured_by),
+        }
+        for fault in nvidia.catalogue()
     ]
 
 
@@ -1189,6 +1259,7 @@ def open(
 
     found = list_gpus([address] if address else (), () if gpu is None else [str(gpu)], clock=clock)
     one = _only(found, address)
+    require_amd([one], "opening a GPU")
     require_firmware([one], firmware)
     return open_gpu(one.transport, one.clock, firmware_dirs=_firmware_dirs(firmware), recovers=recover)
 
@@ -1212,6 +1283,7 @@ def open_hive(
     found = list_gpus(addresses, [str(gpu) for gpu in gpus], clock=clock)
     if not found:
         raise _nothing(addresses)
+    require_amd(found, "opening GPUs")
     require_firmware(found, firmware)
     return open_gpus(
         [Target(one.transport, one.clock) for one in found], firmware_dirs=_firmware_dirs(firmware), recovers=recover
@@ -1259,7 +1331,7 @@ def _only(found: list[Gpu], address: str | None) -> Gpu:
 def _nothing(addresses: Sequence[str]) -> Unavailable:
     return Unavailable(
         "looking for a supported GPU",
-        expected="an AMD Instinct of the MI300 or MI350 family (PCI vendor 1002)",
+        expected=SUPPORTED,
         seen="none",
         where=", ".join(addresses) or str(SYS_ROOT / "bus/pci/devices"),
         next_step="to try it without a GPU: gpumend.open('model:mi350x')",
@@ -1327,6 +1399,7 @@ def selftest_gpus(
     from amdriver.selftest_report import level_of
     from amdriver.selftest_subject import Subject
 
+    require_amd(found, "testing")
     amount = level_of(level, _memory_limit(found))
     require_firmware(found, firmware)
     folders = _firmware_dirs(firmware)
@@ -1363,6 +1436,7 @@ def plan_selftest(
     from amdriver.opening import check_free
     from amdriver.selftest_report import level_of, plan_lines
 
+    require_amd(found, "testing")
     amount = level_of(level, _memory_limit(found))
     require_firmware(found, firmware)
     plans: list[dict[str, Any]] = []
@@ -1418,7 +1492,7 @@ def with_neighbours(found: Sequence[Gpu]) -> list[Gpu]:
     if not any(Can.HOST in gpu.transport.can for gpu in found):
         return list(found)
     known = {gpu.bdf for gpu in found if Can.HOST in gpu.transport.can}
-    more = [gpu for gpu in _on_this_bus(SYS_ROOT) if gpu.bdf not in known]
+    more = [gpu for gpu in _on_this_bus(SYS_ROOT) if gpu.bdf not in known and gpu.part.may_join_hive]
     for index, gpu in enumerate(more, start=max(gpu.index for gpu in found) + 1):
         gpu.index = index
     return [*found, *more]
@@ -1435,6 +1509,7 @@ def reset_gpus(
     """The same for GPUs that `list_gpus` found: `wanted` of `everyone` in reach."""
     from resets.session import reset_all
 
+    require_amd(wanted, "resetting")
     options = options or ResetOptions()
     means = _reset_means(everyone, options, watcher, asked)
     report = reset_all(everyone, wanted, _reset_request(options), means)
@@ -1448,6 +1523,7 @@ def plan_reset(
     those GPUs that are never reset, with why. Writes nothing."""
     from resets.session import preview_all
 
+    require_amd(wanted, "previewing a reset of")
     options = options or ResetOptions()
     return preview_all(everyone, wanted, _reset_request(options), _reset_means(everyone, options, None, None))
 
@@ -1471,6 +1547,7 @@ def soak_reset(
     from resets.session import reset_all
     from resets.soak import Round, soak
 
+    require_amd(wanted, "resetting")
     options = replace(options or ResetOptions(), deep=True)
     asked = Asked()
     means = _reset_means(everyone, options, watcher, asked)
@@ -1686,6 +1763,7 @@ def run_scenario(
     from repro.runner import Means, Silent, run
     from resets.critical import Asked
 
+    require_amd(wanted, "running a scenario on")
     if scenario.needs.firmware:
         require_firmware(wanted, firmware)
     rings = {gpu.index: RingSink() for gpu in everyone}
@@ -1880,6 +1958,7 @@ def plan_hand_over(gpu: Gpu, driver: str) -> list[str]:
     already."""
     from pcibus.binding import plan_bind, plan_unbind
 
+    require_amd([gpu], "handing over")
     _on_host(gpu, "binding" if driver else "unbinding")
     plan = plan_bind(gpu.bdf, driver, root=SYS_ROOT) if driver else plan_unbind(gpu.bdf, root=SYS_ROOT)
     return [str(write) for write in plan.writes]
@@ -1894,6 +1973,7 @@ def hand_over(
     where)."""
     from pcibus.binding import bind, unbind
 
+    require_amd([gpu], "handing over")
     _on_host(gpu, "binding" if driver else "unbinding")
     options: dict[str, Any] = {
         "root": SYS_ROOT,

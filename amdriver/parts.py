@@ -6,34 +6,10 @@ discovery table), public product pages (memory size, number of XCCs). None: not 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
-AMD_VENDOR = 0x1002
-
-# The firmware keeps some MiB for itself: an MI300X of 192 GiB (196608 MiB) shows 196592.
-_RESERVED_AT_MOST_PERCENT = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One product. `vram_mib` is the nominal size of its memory, `xcc_count` what the product has enabled."""
-
-    device: int
-    name: str
-    arch: str
-    is_vf: bool = False
-    is_apu: bool = False
-    vram_mib: int | None = None
-    xcc_count: int | None = None
-
-    @property
-    def vram_range_mib(self) -> tuple[int, int] | None:
-        """Least and most that RCC_CONFIG_MEMSIZE may say; None where we do not know (VFs get a share, APUs say 0)."""
-        if self.vram_mib is None or self.is_vf or self.is_apu:
-            return None
-        return self.vram_mib * (100 - _RESERVED_AT_MOST_PERCENT) // 100, self.vram_mib
-
+from base.part import AMD_VENDOR as AMD_VENDOR
+from base.part import Part as Part
 
 _GIB = 1024
 _PHYSICAL = (

@@ -16,7 +16,7 @@ import click
 
 from base.errors import Exit, Unavailable
 from base.findings import Finding, Health, Severity
-from gpumend import ADDRESS_HELP, MODEL_LINE, Gpu, list_gpus
+from gpumend import ADDRESS_HELP, MODEL_LINE, SUPPORTED, Gpu, list_gpus, require_amd
 from render.text import Printer, Table, csv_text
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,8 +64,10 @@ class Settings:
     none_found: int = Exit.UNKNOWN
     none_found_error: Exception | None = None
 
-    def find(self, command: str, *, acting: bool = False) -> list[Gpu]:
-        """The selected GPUs, at least one. None there: Unavailable; exit 2 from a check command, 69 from an acting one."""
+    def find(self, command: str, *, acting: bool = False, nvidia: bool = False) -> list[Gpu]:
+        """The selected GPUs, at least one. None there: Unavailable; exit 2 from a check command, 69 from an acting one.
+
+        `nvidia`: the command knows NVIDIA's GPUs, too; without it they are refused (UsageError)."""
         self.command = command
         self.none_found = Exit.UNAVAILABLE if acting else Exit.UNKNOWN
         try:
@@ -78,13 +80,15 @@ class Settings:
         if not found:
             self.none_found_error = Unavailable(
                 "looking for a supported GPU",
-                expected="an AMD Instinct of the MI300 or MI350 family (PCI vendor 1002) on this machine's PCI bus",
+                expected=f"{SUPPORTED}, on this machine's PCI bus",
                 seen="none",
                 where="/sys/bus/pci/devices",
                 next_step=f"to try it without a GPU: {MODEL_LINE}",
                 verb="found nothing",
             )
             raise self.none_found_error
+        if not nvidia:
+            require_amd(found, f"gpumend {command}")
         return found
 
 

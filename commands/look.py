@@ -20,7 +20,7 @@ def list_command(context: click.Context) -> int:
 
     Exit 0 when all answer, 1 when one is lost from the bus, 2 when none is found or one cannot be asked."""
     settings = settings_of(context)
-    found = settings.find("list")
+    found = settings.find("list", nvidia=True)
     rows = list_rows(found)
     table = _table(rows)
 
@@ -85,7 +85,7 @@ def probe_command(context: click.Context, notes: bool, limit_s: float) -> int:
     from render.reports import findings_table, print_probe
 
     settings = settings_of(context)
-    found = settings.find("probe")
+    found = settings.find("probe", nvidia=True)
     reports = probe_gpus(found, limit_s=limit_s)
     body = {"gpus": [report.to_dict() for report in reports]}
     emit(

@@ -32,7 +32,7 @@ def model_list(context: click.Context) -> int:
     settings = settings_of(context)
     parts = model_parts()
     columns = ("part", "product", "id", "vram_gib", "xcc", "compute_units", "sdma", "address")
-    table = Table(columns, [[part[name] for name in columns] for part in parts])
+    table = Table(columns, [["-" if part[name] is None else part[name] for name in columns] for part in parts])
     emit(settings, "model list", body={"parts": parts}, table=table, human=lambda printer: printer.table(table))
     return 0
 
@@ -46,15 +46,22 @@ def model_faults(context: click.Context) -> int:
 
     settings = settings_of(context)
     faults = catalogue()
-    columns = ("fault", "what it does", "argument (default)", "cured by", "shows at")
+    columns = ("fault", "what it does", "argument (default)", "cured by", "shows at", "of")
     rows = [
-        (item["name"], item["summary"], _argument(item), ", ".join(item["cured_by"]) or "never", item["shows_at"])
+        (
+            item["name"], item["summary"], _argument(item), ", ".join(item["cured_by"]) or "never", item["shows_at"],
+            item["vendor"],
+        )
         for item in faults
-    ]
+    ]  # fmt: skip
 
     def human(printer: Printer) -> None:
-        for name, summary, argument, cures, shows_at in rows:
-            printer.spans((f"{name:<21}", "bold"), (summary, ""))
+        vendor = ""
+        for name, summary, argument, cures, shows_at, of in rows:
+            if of != vendor:
+                printer.heading({"amd": "of AMD's models", "nvidia": "of NVIDIA's models (h100, h200, ...)"}[of])
+                vendor = of
+            printer.spans((f"{name:<26}", "bold"), (summary, ""))
             if argument != "-":
                 printer.spans((f"    argument {argument}", "dim"))
             printer.spans((f"    cured by {cures}", "dim"))
@@ -222,4 +229,5 @@ def _step(printer: Printer, what: str, command: str) -> None:
 
 
 def _argument(fault: dict[str, Any]) -> str:
-    return f"{fault['argument']} ({fault['default']})" if fault["argument"] else "-"
+    default = "must be given" if fault["default"] is None else fault["default"]
+    return f"{fault['argument']} ({default})" if fault["argument"] else "-"

@@ -187,12 +187,14 @@ def _left_of(
 
 def _find(settings: Settings, scenario: Scenario) -> tuple[list[Gpu], list[Gpu]]:
     """Every GPU in reach, because a reset may hit others of the hive; and those that were selected."""
-    from gpumend import select, with_neighbours
+    from gpumend import require_amd, select, with_neighbours
 
     selection, settings.gpus = settings.gpus, ()
-    found = settings.find("repro run", acting=True)
+    found = settings.find("repro run", acting=True, nvidia=True)
     settings.gpus = selection
-    return with_neighbours(found), select(found, selection)
+    wanted = select(found, selection)
+    require_amd(wanted, "gpumend repro run")
+    return with_neighbours([gpu for gpu in found if not gpu.part.is_nvidia]), wanted
 
 
 def _dry(settings: Settings, scenario: Scenario, wanted: list[Gpu]) -> int:

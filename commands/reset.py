@@ -122,13 +122,14 @@ def _method(method: str | None, hive: bool) -> str:
 
 def _find(settings: Settings) -> tuple[list[Gpu], list[Gpu]]:
     """Every GPU in reach, because a reset may hit others of the hive; and those that were selected."""
-    from gpumend import select, with_neighbours
+    from gpumend import require_amd, select, with_neighbours
 
     selection, settings.gpus = settings.gpus, ()
-    found = settings.find("reset", acting=True)
+    found = settings.find("reset", acting=True, nvidia=True)
     settings.gpus = selection
     wanted = select(found, selection)
-    return with_neighbours(found), wanted
+    require_amd(wanted, "gpumend reset")
+    return with_neighbours([gpu for gpu in found if not gpu.part.is_nvidia]), wanted
 
 
 def _whole_hives(everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions) -> list[Gpu]:

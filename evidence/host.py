@@ -1,26 +1,25 @@
 """What the machine says: system facts, the kernel's log, the journal of earlier boots, firmware files; and its secrets.
 
-Sources: proc(5); Linux Documentation/ABI/testing/dev-kmsg (records, EPIPE where they were overwritten); syslog(2) action 3."""
+Source: proc(5). The kernel's log is read by base/kernellog.py."""
 
 from __future__ import annotations
 
 import ctypes
-import errno
 import hashlib
 import json
 import os
 import re
 import signal
-import stat
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from base.errors import GpumendError, NotPermitted, Unavailable
+from base.errors import GpumendError, Unavailable
+from base.kernellog import read_kmsg, read_syslog
 from evidence.parts import Collector, Limits, Out, Places, attempt, reason
-from evidence.safe import Folder, read_all, read_file
+from evidence.safe import Folder, read_file
 from pcibus import sysfs
 
 # (root, name): text files, in the order in which they are asked. `amdgpu`'s own parameters come from its folder.
@@ -40,9 +39,6 @@ _CPU_FIELDS = ("vendor_id", "cpu family", "model", "model name", "stepping", "mi
 _CMDLINE_LIMIT = 64 << 10
 _FIRST_USER, _NOBODY = 1000, 65534
 _MAX_USERS = 2000
-_KMSG = (1, 11)  # the device number of /dev/kmsg
-_KMSG_RECORD_BYTES = 16 << 10
-_SYSLOG_READ_ALL, _SYSLOG_SIZE = 3, 10
 _PR_SET_PDEATHSIG = 1
 
 
@@ -216,75 +212,16 @@ def _kernel_log(places: Places, limits: Limits, out: Out) -> None:
     if not out.begin(str(places.dev / "kmsg")):
         return
     try:
-        data, lost = _kmsg(places.dev / "kmsg", limits.log_bytes)
+        data, lost = read_kmsg(places.dev / "kmsg", limits.log_bytes)
     except (GpumendError, OSError) as error:
         out.unread(str(places.dev / "kmsg"), reason(error))
         if places.dev == Path("/dev") and out.begin("syslog(2)"):
             with attempt(out, "kernel log by syslog(2)"):
-                out.add("kernel.log", _syslog())
+                out.add("kernel.log", read_syslog())
         return
     out.add("kernel.log", data[: limits.log_bytes], cut=len(data) > limits.log_bytes)
     if lost:
         out.unread("kernel log", f"{lost} times records were overwritten while it was read")
-
-
-def _kmsg(path: Path, limit_bytes: int) -> tuple[bytes, int]:
-    """Every record that is there now. A plain file of that name (a test, a copy) is taken as it is."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        status = os.fstat(handle)
-        if stat.S_ISREG(status.st_mode):
-            data, more = read_all(handle, limit_bytes)
-            return data + b"\n" * more, 0
-        if not stat.S_ISCHR(status.st_mode) or (os.major(status.st_rdev), os.minor(status.st_rdev)) != _KMSG:
-            raise Unavailable(f"reading {path}", expected="the kernel's log", seen="another kind of file: not read")
-        return _records(handle, limit_bytes)
-    finally:
-        os.close(handle)
-
-
-def _records(handle: int, limit_bytes: int) -> tuple[bytes, int]:
-    lines: list[bytes] = []
-    total = lost = 0
-    while total <= limit_bytes:
-        try:
-            record = os.read(handle, _KMSG_RECORD_BYTES)
-        except BlockingIOError:
-            break
-        except OSError as error:
-            if error.errno != errno.EPIPE:
-                raise
-            lost += 1
-            continue
-        if not record:
-            break
-        line = log_line(record)
-        lines.append(line)
-        total += len(line)
-    return b"".join(lines), lost
-
-
-def log_line(record: bytes) -> bytes:
-    """`6,339,5140900,-;text` and its ` KEY=value` lines as `<6>[    5.140900] text`."""
-    head, _, text = record.partition(b";")
-    fields = head.split(b",")
-    if len(fields) < 3 or not fields[0].isdigit() or not fields[2].isdigit():
-        return record.rstrip(b"\n") + b"\n"
-    body = text.rstrip(b"\n").replace(b"\n", b"\n    ")
-    return b"<%d>[%12.6f] %s\n" % (int(fields[0]) & 7, int(fields[2]) / 1e6, body)
-
-
-def _syslog() -> bytes:
-    """The log where there is no /dev/kmsg, as in many containers."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    size = libc.klogctl(_SYSLOG_SIZE, None, 0)
-    buffer = ctypes.create_string_buffer(max(size, 1 << 16))
-    count = libc.klogctl(_SYSLOG_READ_ALL, buffer, len(buffer))
-    if count < 0:
-        number = ctypes.get_errno()
-        kind = NotPermitted if number in (errno.EPERM, errno.EACCES) else Unavailable
-        raise kind("reading the kernel log", expected="CAP_SYSLOG, or dmesg_restrict off", seen=os.strerror(number))
-    return buffer.raw[:count]
 
 
 def _journal(places: Places, limits: Limits, out: Out) -> None:

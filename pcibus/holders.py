@@ -5,7 +5,7 @@ lives in a container is found. Device nodes are matched by their numbers, becaus
 Strings are as the system gives them: whoever prints them escapes them.
 
 Source: proc(5); Linux 7.3 drivers/gpu/drm/amd/amdkfd/kfd_process.c (kfd/proc/<pid>: vram_<gpu id>, queues/<id>/gpuid),
-kfd_topology.c (location_id)."""
+kfd_topology.c (location_id); open-gpu-kernel-modules 580.105.08 nv-procfs.c (Device Minor), nv-chardev-numbers.h (195)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from base.clock import Clock, RealClock
 _MAX_TEXT_BYTES = 4096
 _MAX_MAPS_BYTES = 8 << 20
 _MAX_GAPS = 8
+_NVIDIA_MAJOR = 195
 _CONTAINERS = (
     (re.compile(r"docker[-/]([0-9a-f]{12})[0-9a-f]{52}"), "docker"),
     (re.compile(r"cri-containerd[-:]([0-9a-f]{12})[0-9a-f]{52}"), "containerd"),
@@ -129,6 +130,9 @@ class _Search:
                 yield f"/dev/dri/{entry}", _text(self.device / "drm" / entry / "dev")
         for entry in _entries(self.device / "vfio-dev"):
             yield f"/dev/vfio/devices/{entry}", _text(self.device / "vfio-dev" / entry / "dev")
+        minor = _nvidia_minor(_text(self.proc / "driver/nvidia/gpus" / self.bdf / "information"))
+        if minor:
+            yield f"/dev/nvidia{minor}", f"{_NVIDIA_MAJOR}:{minor}"
         group = _link_name(self.device / "iommu_group")
         if group:
             yield f"/dev/vfio/{group}", ""
@@ -169,7 +173,7 @@ class _Search:
             self.add(pid, f"{mapped[1]} open")
         elif target.endswith("/kfd"):
             self.kfd.add(pid)
-        elif "/dri/" in target or "/vfio/" in target:
+        elif "/dri/" in target or "/vfio/" in target or "/nvidia" in target:
             node = self._node(path, target)
             if node:
                 self.add(pid, node)
@@ -249,6 +253,12 @@ class _Search:
         if not folder.is_dir():
             note[state] = ("the process is gone, or hidden in another container",)
         return Holder(pid, _text(folder / "comm"), cgroup, container_of(cgroup), what + note.get(state, ()), only_kfd)
+
+
+def _nvidia_minor(information: str) -> str:
+    """The number of /dev/nvidiaN in the driver's page of a GPU; "" without one."""
+    found = re.search(r"^Device Minor:\s*(\d+)$", information, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def container_of(cgroup: str) -> str:

@@ -22,15 +22,15 @@ class Seen:
 
     index: int
     bdf: str
-    is_vf: bool
+    is_alone: bool  # a virtual function, or of another make: in no hive
     facts: dict[str, Any]
     findings: list[Finding] = field(default_factory=list)
     in_hive: bool = True
     members: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, index: int, bdf: str, is_vf: bool, progress: Progress) -> Seen:
-        return cls(index, bdf, is_vf, dict(progress.facts), list(progress.findings))
+    def of(cls, index: int, bdf: str, is_alone: bool, progress: Progress) -> Seen:
+        return cls(index, bdf, is_alone, dict(progress.facts), list(progress.findings))
 
     def xgmi(self, name: str) -> Any:
         return (self.facts.get("xgmi") or {}).get(name)
@@ -76,7 +76,7 @@ def _complete(group: Sequence[Seen]) -> bool:
 
 
 def _in_hive(gpu: Seen, gpus: Sequence[Seen], told: Sequence[Seen]) -> bool:
-    if gpu.is_vf:
+    if gpu.is_alone:
         return False
     if gpu.hive_id:
         return True

@@ -78,6 +78,10 @@ def probe_one(
         if earlier is not None and settings.borrowed is not None:
             session.resume(earlier)
             _ask_again(session, settings.borrowed)
+        elif part.is_nvidia:
+            from probe import nv
+
+            nv.ask_all(session)
         else:
             _ask_all(session)
     except Gone as gone:

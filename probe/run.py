@@ -26,6 +26,14 @@ question was never reached (a lost GPU has no `gfx`).
     sdma        [{engine, idle, halted, pending}] by physical instance
     holders     {complete, gaps, processes [{pid, command, cgroup, container, what, only_kfd}]}; None for a model
     holders_complete    whether every process could be looked at: if not, an empty list proves nothing; None for a model
+    nvidia      (NVIDIA only; instead of memory_mib to sdma) driver {version, branch, open}, uuid, minor, vbios, firmware,
+                xids [{number, name, count, first_s, last_s, text}] since the driver was loaded, xids_before,
+                boot {chip, stage, boot_done, wpr2, gsp_active, reset_required, drain_and_reset, memory_mib, values, refused},
+                initialized, recovery_action (word), name, memory_mib, memory_free_mib, nvlinks [{link, state}],
+                fabric {state, status, health}, telemetry {temperature_c {gpu, memory}, power_w, power_limit_w, clocks_mhz
+                {graphics, memory, sm}, slowed_by [reason]} (None in it: nobody polls it now), reset_required,
+                drain_and_reset, ecc {enabled, supported, corrected, uncorrected}, row_remap {rows, pending, failed},
+                repair {tpc_pending, channel_pending}, pstate
     unanswered  [{question, reason}]; without a table "... beyond XCC 0" means that XCC 0 alone was asked"""
 
 from __future__ import annotations
@@ -44,6 +52,7 @@ from base.child import ChildTimeout, run_many_in_children
 from base.clock import Clock, Outcome, RealClock
 from base.errors import GpumendError
 from base.findings import Finding, ProbeReport, Severity, graver
+from pcibus.driverfiles import DriverFiles
 from pcibus.transport import Can, Transport
 from probe.advice import advise
 from probe.hive import Seen, settle
@@ -66,6 +75,7 @@ class Target:
     index: int
     transport: Transport
     part: Part
+    files: DriverFiles | None = None  # of the kernel driver, where it is asked (NVIDIA)
 
     @property
     def name(self) -> str:
@@ -98,7 +108,7 @@ def probe_all(
     `in_children` None: each target on this machine's bus gets a child, the others run on `clock`. `golden` gives the saved
     good discovery table of a serial number. Raises nothing that a GPU or its transport did."""
     settings = Settings(limit_s=limit_s, sys_root=sys_root, proc_root=proc_root, golden=golden)
-    runs = [_Running(target, settings) for target in targets]
+    runs = [_Running(target, replace(settings, files=target.files)) for target in targets]
     _round(runs, clock, in_children)
     _second_look(runs, clock, in_children)
     return _reports(runs)
@@ -252,7 +262,7 @@ def is_whole(ip_map: IpMap, part: Part) -> bool:
 
 
 def _reports(runs: Sequence[_Running]) -> list[ProbeReport]:
-    seen = [Seen.of(run.target.index, _bdf(run), run.target.part.is_vf, run.progress) for run in runs]
+    seen = [Seen.of(run.target.index, _bdf(run), not run.target.part.may_join_hive, run.progress) for run in runs]
     settle(seen)
     return [_report(run, gpu) for run, gpu in zip(runs, seen, strict=True)]
 

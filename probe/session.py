@@ -18,6 +18,7 @@ from amdriver.parts import Part
 from base.clock import Clock
 from base.errors import DeviceLost, GpumendError
 from base.findings import Finding, Severity
+from pcibus.driverfiles import DriverFiles
 from pcibus.transport import ALL_ONES, Can, FunctionInfo, Transport
 from probe.bounded import OutOfTime
 from probe.reason import reason_of
@@ -48,13 +49,15 @@ class Unanswered:
 class Settings:
     """What a probe is told from outside. `golden`: the saved good table of a serial number (or, without one, bus address).
 
-    `borrowed`: the IP map of a whole GPU of the same part, for a second look at one whose own table cannot be read."""
+    `borrowed`: the IP map of a whole GPU of the same part, for a second look at one whose own table cannot be read.
+    `files`: the kernel driver's files and log, for GPUs that are asked through it (NVIDIA); None: none can be asked."""
 
     limit_s: float = 2.0
     sys_root: Path = Path("/sys")
     proc_root: Path = Path("/proc")
     golden: Callable[[str], bytes | None] | None = None
     borrowed: IpMap | None = None
+    files: DriverFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)

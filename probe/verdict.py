@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from base.findings import Action, Finding, Health, Severity
+from nvdriver.xid import CATALOGUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,30 @@ TABLE: dict[str, Rule] = {
     "amd.xgmi.link": _rule(Health.DEGRADED, Action.NONE),
 }
 
+# NVIDIA: what cures what is nvidia-resets.md sections 6 and 7 and nvidia-gsp.md section 11. "Reset the GPU" is `flr`: the
+# vendor's own order is a function level reset, then a bus reset where that fails (section 1 of the same sheet).
+NVIDIA: dict[str, Rule] = {
+    "nv.boot.fsp": _rule(Health.HUNG, Action.BUS_RESET),
+    "nv.boot.devinit": _rule(Health.HUNG, Action.FLR),
+    "nv.boot.left": _rule(Health.DEGRADED, Action.FLR),
+    "nv.gsp.dead": _rule(Health.HUNG, Action.FLR),
+    "nv.gsp.silent": _rule(Health.HUNG, Action.FLR),
+    "nv.pri": _rule(Health.HUNG, Action.FLR),
+    "nv.driver.lost": _rule(Health.LOST, Action.DRIVER_REBIND),
+    "nv.recovery.reset": _rule(Health.HUNG, Action.FLR),
+    "nv.recovery.node-reboot": _rule(Health.HUNG, Action.NODE_REBOOT),
+    "nv.recovery.drain-p2p": _rule(Health.DEGRADED, Action.RESTART_APP),
+    "nv.recovery.drain-and-reset": _rule(Health.DEGRADED, Action.FLR),
+    "nv.ecc.uncorrected": _rule(Health.DEGRADED, Action.NONE),
+    "nv.remap.pending": _rule(Health.DEGRADED, Action.FLR),
+    "nv.remap.failed": _rule(Health.HUNG, Action.CONTACT_VENDOR),
+    "nv.repair.pending": _rule(Health.DEGRADED, Action.FLR),
+    "nv.nvlink": _rule(Health.DEGRADED, Action.NONE),
+    "nv.slowed": _rule(Health.DEGRADED, Action.NONE),
+    "nv.fabric": _rule(Health.DEGRADED, Action.NONE),
+}
+_XID = "nv.xid."
+
 # Codes whose errors are graver than their warnings: with such a memory size no table could be found.
 ERRORS: dict[str, Rule] = {"amd.discovery.memsize": TABLE["amd.discovery.signature"]}
 
@@ -75,7 +100,9 @@ def rule_of(finding: Finding) -> Rule:
         return by_severity
     if finding.severity is Severity.UNKNOWN:
         return _rule(Health.UNKNOWN, _CURES_THE_UNKNOWN.get(finding.code, Action.NONE))
-    known = TABLE.get(finding.code)
+    known = TABLE.get(finding.code) or NVIDIA.get(finding.code)
+    if finding.code.startswith(_XID):
+        known = _xid_rule(finding)
     if finding.severity.rank >= Severity.ERROR.rank:
         known = ERRORS.get(finding.code, known)
     if known is not None:
@@ -83,6 +110,15 @@ def rule_of(finding: Finding) -> Rule:
     if finding.severity is Severity.WARNING:
         return by_severity
     return next((rule for prefix, rule in _FAMILIES if finding.code.startswith(prefix)), by_severity)
+
+
+def _xid_rule(finding: Finding) -> Rule | None:
+    """The catalogue's word on an Xid; off the bus is lost, whatever config space says: the driver has given the GPU up."""
+    known = CATALOGUE.get(int(finding.code.removeprefix(_XID)))
+    if known is None:
+        return None
+    health = Health.LOST if known.severity is Severity.FATAL else _BY_SEVERITY[known.severity]
+    return _rule(health, known.action)
 
 
 def verdict(findings: Iterable[Finding], *, in_hive: bool) -> tuple[Health, Action]:

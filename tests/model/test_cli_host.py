@@ -76,7 +76,7 @@ def test_list_without_pci_bus_exits_2(
 
 
 def test_list_bus_without_supported_gpu_exits_2(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
-    machine.add_device("0000:01:00.0", vendor=0x10DE, device=0x2330)
+    machine.add_device("0000:01:00.0", vendor=0x10DE, device=0x1340)
     code, _, err = call(capsys, "list")
     assert code == 2
     assert "MI300" in err
@@ -84,9 +84,9 @@ def test_list_bus_without_supported_gpu_exits_2(machine: FakeSys, capsys: pytest
 
 
 def test_address_of_another_device_exits_69(machine: FakeSys, capsys: pytest.CaptureFixture[str]) -> None:
-    machine.add_device("0000:01:00.0", vendor=0x10DE, device=0x2330)
+    machine.add_device("0000:01:00.0", vendor=0x10DE, device=0x1340)
     code, _, err = call(capsys, "--on", "01:00.0", "list")
-    assert (code, "10de:2330" in err) == (69, True)
+    assert (code, "10de:1340" in err) == (69, True)
     code, _, err = call(capsys, "--on", "0000:02:00.0", "probe")
     assert (code, "0000:02:00.0" in err) == (69, True)
 

@@ -1,0 +1,219 @@
+"""The faults that a modelled NVIDIA GPU can be given.
+
+Source: nvidia-resets.md sections 5 to 7, nvidia-gsp.md section 11 (how each shows); texts of Xids: osinit.c
+osHandleGpuLost, kernel_gsp.c _kgspLogXid119, gpu.c (recovery action) of open-gpu-kernel-modules 580.105.08, where they
+are known, else only the number's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gpumodel.nvidia.chips import NvChip
+from gpumodel.nvidia.gpu import (
+    CPU_HALTED,
+    FSP_SCRATCH,
+    GFW_BOOT,
+    GSP_RISCV_CPUCTL,
+    LINK_FAULT,
+    RISCV_HALTED,
+    SCRATCH_RESET,
+    SEC2_CPUCTL,
+    NvGpu,
+)
+
+RECOVERY_NAMES = ("None", "GPU Reset Required", "Node Reboot Required", "Drain P2P", "Drain and Reset")
+GSP_TIMEOUTS_UNTIL_RESET = 3  # "3 RPC timeouts in a row" (nvidia-resets.md section 6)
+HIGHEST_XID = 173  # of branch 580
+
+
+@dataclass(frozen=True, slots=True)
+class NvArgument:
+    """A number that may follow a fault's name. `most`: the largest for a part."""
+
+    name: str
+    meaning: str
+    default: int | None  # None: must be given
+    smallest: int
+    most: Callable[[NvChip], int]
+
+
+@dataclass(frozen=True, slots=True)
+class NvFault:
+    """`cured_by`: what ends it, in words of nvidia-resets.md; `needs`: "driver" or "bare", where it can be at all."""
+
+    name: str
+    summary: str
+    effect: str
+    symptom: str
+    cured_by: tuple[str, ...]
+    apply: Callable[[NvGpu, int], None]
+    argument: NvArgument | None = None
+    needs: str = ""
+    fits: Callable[[NvChip], bool] = lambda chip: True
+
+
+def set_recovery(gpu: NvGpu, action: int) -> None:
+    """RM changes its mind: the cached word, Xid 154, and the scratch bits that outlive the driver."""
+    before = gpu.rm.recovery_action
+    if action == before:
+        return
+    gpu.rm.recovery_action = action
+    old, new = RECOVERY_NAMES[before], RECOVERY_NAMES[action]
+    gpu.machine.xid(gpu, 154, f"GPU recovery action changed from {before:#x} ({old}) to {action:#x} ({new})")
+    gpu.registers[SCRATCH_RESET] = int(action == 1) | int(action == 4) << 1
+
+
+def _gsp_dead(gpu: NvGpu, value: int) -> None:
+    gpu.rm.gsp_alive = False
+    if not gpu.machine.driver:
+        gpu.start_gsp()
+    gpu.registers[GSP_RISCV_CPUCTL] = RISCV_HALTED
+    if not gpu.machine.driver:
+        return
+    for sequence in range(GSP_TIMEOUTS_UNTIL_RESET):
+        gpu.machine.xid(
+            gpu, 119,
+            f"Timeout after 45s of waiting for RPC response from GPU{gpu.index} GSP! Expected function 76 (GSP_RM_CONTROL) "
+            f"sequence {100 + sequence} (0x2080012f 0x5b8).", pid=4242, name="python3",
+        )  # fmt: skip
+    set_recovery(gpu, 1)
+
+
+def _off_the_bus(gpu: NvGpu, value: int) -> None:
+    gpu.lost = True
+    if gpu.machine.driver:
+        gpu.machine.xid(gpu, 79, "GPU has fallen off the bus.")
+        set_recovery(gpu, 1)
+
+
+def _xid(gpu: NvGpu, number: int) -> None:
+    gpu.machine.xid(gpu, number, "Ch 00000008", pid=4242, name="python3")
+
+
+def _link_down(gpu: NvGpu, link: int) -> None:
+    gpu.rm.links[link] = LINK_FAULT
+    gpu.machine.xid(gpu, 74, f"NVLink: fatal error detected on link {link}(0x0, 0x0, 0x10000, 0x0, 0x0, 0x0, 0x0)")
+
+
+def _remap_pending(gpu: NvGpu, value: int) -> None:
+    gpu.rm.remap_rows, gpu.rm.remap_pending, gpu.rm.uncorrected = 1, True, 1
+    gpu.machine.xid(gpu, 63, "Row Remapper: New row marked for remapping, reset gpu to activate.")
+
+
+def _recovery(gpu: NvGpu, action: int) -> None:
+    set_recovery(gpu, action)
+
+
+def _hot(gpu: NvGpu, value: int) -> None:
+    gpu.rm.telemetry.gpu_c, gpu.rm.telemetry.reasons = 95, 1 << 3 | 1 << 6
+
+
+def _boot_stuck(gpu: NvGpu, value: int) -> None:
+    if gpu.chip.fsp_boot:
+        gpu.registers[gpu.chip.fsp_boot] = 0
+        gpu.registers[FSP_SCRATCH[0]] = 0x1E3  # guess: an error code of the FSP in its scratch
+        return
+    gpu.registers[GFW_BOOT] = 0x01
+    gpu.registers[SEC2_CPUCTL] = CPU_HALTED
+
+
+def _gsp_left(gpu: NvGpu, value: int) -> None:
+    gpu.start_gsp()
+
+
+def _has_links(chip: NvChip) -> bool:
+    return chip.links > 0
+
+
+_RESETS = ("flr", "bus-reset", "power-cycle")
+FAULTS: dict[str, NvFault] = {
+    fault.name: fault
+    for fault in (
+        NvFault(
+            "gsp-dead",
+            "the GPU's firmware (GSP) does not answer",
+            "questions that go to it time out after 45 s; Xid 119 three times, then the recovery action is reset. Without a "
+            "driver: its processor is halted, and the region that it locked is still there",
+            "what the driver remembers is still answered; all else waits, then NV_ERR_TIMEOUT",
+            _RESETS,
+            _gsp_dead,
+        ),
+        NvFault(
+            "fallen-off-bus",
+            "config space and registers read all ones",
+            "as when the link is down or the slot has no power; with a driver Xid 79",
+            "config space reads all ones",
+            ("bus-reset", "power-cycle"),
+            _off_the_bus,
+        ),
+        NvFault(
+            "xid",
+            "the driver logged this Xid",
+            "a line in the kernel log and nothing else",
+            "NVRM: Xid in the kernel log",
+            ("a driver that is loaded anew",),
+            _xid,
+            NvArgument("number", "of the Xid", None, 1, lambda chip: 9999),
+            needs="driver",
+        ),
+        NvFault(
+            "nvlink-down",
+            "one NVLink is in fault",
+            "its state is fault, Xid 74",
+            "NVLINK_GET_NVLINK_STATUS",
+            _RESETS,
+            _link_down,
+            NvArgument("link", "number of the link", 0, 0, lambda chip: chip.links - 1),
+            needs="driver",
+            fits=_has_links,
+        ),
+        NvFault(
+            "ecc-row-remap-pending",
+            "a row of memory waits to be remapped",
+            "one uncorrectable error, the pending flag, Xid 63",
+            "FB_GET_REMAPPED_ROWS",
+            _RESETS,
+            _remap_pending,
+            needs="driver",
+            fits=lambda chip: chip.has_ecc,
+        ),
+        NvFault(
+            "recovery-action",
+            "the driver says what this GPU needs",
+            "1 reset, 2 node reboot, 3 drain P2P, 4 drain and reset; Xid 154",
+            "GPU_GET_RECOVERY_ACTION",
+            _RESETS,
+            _recovery,
+            NvArgument("action", "1 to 4", 1, 1, lambda chip: len(RECOVERY_NAMES) - 1),
+            needs="driver",
+        ),
+        NvFault(
+            "thermal-slowdown",
+            "the hardware slows the GPU down because it is hot",
+            "95 degrees, throttle reasons hardware slowdown and hardware thermal slowdown",
+            "the page of telemetry (class 0x00DE)",
+            ("cooling",),
+            _hot,
+            needs="driver",
+        ),
+        NvFault(
+            "boot-stuck",
+            "the chip's own boot has not finished",
+            "the FSP (Hopper, Blackwell) or devinit (Ada) does not report that it is done",
+            "FSP_BOOT or GFW_BOOT is not 0xff",
+            ("bus-reset", "power-cycle"),
+            _boot_stuck,
+            needs="bare",
+        ),
+        NvFault(
+            "gsp-left",
+            "firmware of an earlier driver still runs",
+            "WPR2 is set and GSP active while no driver is bound",
+            "WPR2_HIGH",
+            _RESETS,
+            _gsp_left,
+            needs="bare",
+        ),
+    )
+}

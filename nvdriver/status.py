@@ -1,0 +1,87 @@
+"""The status codes of the kernel driver's resource manager (RM), as errors with a name and a next step.
+
+Source: open-gpu-kernel-modules 580.105.08, src/common/sdk/nvidia/inc/nvstatuscodes.h (numbers and names); what to do:
+nvidia-resets.md section 5, nvidia-rm.md sections 1 and 10."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from base.errors import GpumendError
+
+OK = 0
+
+NAMES: Mapping[int, str] = MappingProxyType(
+    {
+        0x00: "NV_OK",
+        0x03: "NV_ERR_BUSY_RETRY",
+        0x0B: "NV_ERR_ECC_ERROR",
+        0x0F: "NV_ERR_GPU_IS_LOST",
+        0x10: "NV_ERR_GPU_IN_FULLCHIP_RESET",
+        0x11: "NV_ERR_GPU_NOT_FULL_POWER",
+        0x16: "NV_ERR_ILLEGAL_ACTION",
+        0x17: "NV_ERR_IN_USE",
+        0x1A: "NV_ERR_INSUFFICIENT_RESOURCES",
+        0x1B: "NV_ERR_INSUFFICIENT_PERMISSIONS",
+        0x1F: "NV_ERR_INVALID_ARGUMENT",
+        0x22: "NV_ERR_INVALID_CLASS",
+        0x23: "NV_ERR_INVALID_CLIENT",
+        0x24: "NV_ERR_INVALID_COMMAND",
+        0x26: "NV_ERR_INVALID_DEVICE",
+        0x31: "NV_ERR_INVALID_OBJECT",
+        0x33: "NV_ERR_INVALID_OBJECT_HANDLE",
+        0x34: "NV_ERR_INVALID_OBJECT_NEW",
+        0x36: "NV_ERR_INVALID_OBJECT_PARENT",
+        0x3A: "NV_ERR_INVALID_PARAM_STRUCT",
+        0x3B: "NV_ERR_INVALID_PARAMETER",
+        0x3D: "NV_ERR_INVALID_POINTER",
+        0x40: "NV_ERR_INVALID_STATE",
+        0x51: "NV_ERR_NO_MEMORY",
+        0x56: "NV_ERR_NOT_SUPPORTED",
+        0x57: "NV_ERR_OBJECT_NOT_FOUND",
+        0x59: "NV_ERR_OPERATING_SYSTEM",
+        0x60: "NV_ERR_RC_ERROR",
+        0x62: "NV_ERR_RESET_REQUIRED",
+        0x63: "NV_ERR_STATE_IN_USE",
+        0x65: "NV_ERR_TIMEOUT",
+        0x7A: "NV_ERR_FABRIC_MANAGER_NOT_PRESENT",
+        0x81: "NV_ERR_NVLINK_FABRIC_NOT_READY",
+        0x82: "NV_ERR_NVLINK_FABRIC_FAILURE",
+    }
+)
+
+GPU_IS_LOST, IN_RESET, NO_PERMISSION, BAD_STRUCT = 0x0F, 0x10, 0x1B, 0x3A
+NOT_SUPPORTED, RESET_REQUIRED, TIMEOUT = 0x56, 0x62, 0x65
+
+_NEXT = {
+    GPU_IS_LOST: "the driver has given this GPU up, even if it is back on the bus: reset it, then bind the driver anew",
+    IN_RESET: "a reset of this GPU goes on: wait, then ask again",
+    NO_PERMISSION: "run as root (CAP_SYS_ADMIN in the first user namespace)",
+    BAD_STRUCT: "the driver's structures are not those of its branch's table: report it with the driver's version",
+    0x22: "this GPU or driver has no such class: ask the class list first",
+    0x33: "the handle is none of this client: it was freed, or never given",
+    RESET_REQUIRED: "reset the GPU",
+    TIMEOUT: "its firmware (GSP) does not answer: reset the GPU",
+    0x7A: "start nvidia-fabricmanager of the driver's version",
+    0x81: "wait for the fabric manager, then ask again",
+}
+
+
+class RmError(GpumendError):
+    """RM answered with a status other than NV_OK; `status` is the number."""
+
+    def __init__(self, doing: str, status: int, *, where: str) -> None:
+        super().__init__(
+            doing,
+            expected="NV_OK",
+            seen=f"{name_of(status)} ({status:#x})",
+            where=where,
+            next_step=_NEXT.get(status, "gpumend probe"),
+        )
+        self.status = status
+
+
+def name_of(status: int) -> str:
+    """NV_ERR_TIMEOUT; numbers that are not in the table are told as such."""
+    return NAMES.get(status, "a status without a name here")
