@@ -144,8 +144,8 @@ def test_wire_reset_reaches_the_device(
 
 
 def test_wire_reset_of_no_kind_is_refused(client: Wire, models: list[ModelTransport]) -> None:
-    with pytest.raises(wire.WireRefused, match="no reset 3"):
-        client.ask(wire.RESET, 1, 0, 3)
+    with pytest.raises(wire.WireRefused, match="no reset 4"):
+        client.ask(wire.RESET, 1, 0, 4)
     assert models[1].gpu.resets.done == []
 
 
