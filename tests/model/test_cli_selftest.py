@@ -42,7 +42,8 @@ def failed(gpu: dict[str, Any]) -> list[str]:
     return [f"{one['name']} {one['engine']}: {one['seen']}" for one in gpu["checks"] if one["status"] == "failed"]
 
 
-@pytest.mark.parametrize("part", [pytest.param("mi300x", marks=pytest.mark.long), "mi350x"])
+@pytest.mark.long
+@pytest.mark.parametrize("part", ["mi300x", "mi350x"])
 def test_selftest_hive_of_eight_is_done_and_verified(run: Run, part: str) -> None:
     code, document = run(f"model:{part}*8")
     assert code == 0, [failed(gpu) for gpu in document["gpus"]]

@@ -94,6 +94,7 @@ def test_every_scenario_is_rehearsed_here_or_in_the_lab() -> None:
         assert gpumend.read_scenario(name).rehearse is not None
 
 
+@pytest.mark.long
 def test_seventh_reset_of_the_hive_reproduces_and_fifty_are_clean(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,6 +114,7 @@ def test_seventh_reset_of_the_hive_reproduces_and_fifty_are_clean(
     assert (body["outcome"], body["statistics"]["ok"], body["statistics"]["done"]) == ("not reproduced", 50, 50)
 
 
+@pytest.mark.long
 def test_counting_goes_on_after_a_reproduction_when_the_gpus_can_be_put_back(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

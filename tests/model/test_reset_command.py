@@ -104,6 +104,7 @@ def test_worn_out_hive_fails_at_the_seventh_and_says_what_brings_it_back(run: Ru
     assert Path(loop["evidence"], "manifest.json").is_file()
 
 
+@pytest.mark.long
 def test_worn_out_hive_is_brought_back_by_the_ladder_and_the_loop_goes_on(run: Run) -> None:
     address = "model:mi350x*8?fault=reset-wears-out:6"
     code, document = run(address, "--method", "auto", "--yes", "--loop", "9", "--until-failure")

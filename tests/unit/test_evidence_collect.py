@@ -264,6 +264,7 @@ def test_before_reset_has_what_a_reset_destroys(there: Machine, tmp_path: Path) 
     assert evidence.check(bundle.folder).ok
 
 
+@pytest.mark.long
 def test_before_reset_with_a_driver_that_never_answers_has_the_gpu_and_the_log(
     there: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ def test_registers_regenerated_are_the_committed_ones() -> None:
     assert generated.differences(gen_registers.generate(source), generated.DATA, "*.txt") == []
 
 
+@pytest.mark.long
 def test_structs_regenerated_are_the_committed_ones() -> None:
     source = source_or_skip()
     if gen_structs.lacking():
