@@ -107,3 +107,14 @@ def _read_all(handle: int, path: Path, limit_bytes: int, doing: str) -> bytes:
         if total > limit_bytes:
             raise _too_big(f"more than {limit_bytes} bytes", path, limit_bytes, doing)
     return b"".join(parts)
+
+
+def state_folder(doing: str, next_step: str = "export XDG_STATE_HOME=/some/folder") -> Path:
+    """`$XDG_STATE_HOME/gpumend`, or below `~/.local/state`. Unavailable: neither, as this user has no home."""
+    told = os.environ.get("XDG_STATE_HOME", "")
+    try:
+        state = Path(told) if told.startswith("/") else Path.home() / ".local/state"
+    except RuntimeError as error:
+        seen = "neither is set, and this user has no home folder"
+        raise Unavailable(doing, expected="XDG_STATE_HOME or HOME", seen=seen, next_step=next_step) from error
+    return state / "gpumend"

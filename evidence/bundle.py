@@ -8,7 +8,6 @@ are asked here, on their clock. After each group what came is on the disk, and t
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import secrets as random_source
@@ -25,6 +24,7 @@ from typing import Any
 from amdriver.discovery_store import load
 from base.clock import Clock, RealClock
 from base.errors import Unavailable
+from base.files import state_folder
 from base.findings import ProbeReport
 from base.version import VERSION
 from evidence import driver, gpu, host
@@ -94,19 +94,10 @@ class _Job:
 
 def default_folder(reason: str = "bundle") -> Path:
     """A new name below `$XDG_STATE_HOME/gpumend/evidence` (`~/.local/state`): time, reason, and four letters by chance."""
-    told = os.environ.get("XDG_STATE_HOME", "")
-    try:
-        state = Path(told) if told.startswith("/") else Path.home() / ".local/state"
-    except RuntimeError as error:
-        raise Unavailable(
-            "looking for a place for a bundle",
-            expected="XDG_STATE_HOME or HOME",
-            seen="neither is set, and this user has no home folder",
-            next_step="export XDG_STATE_HOME=/some/folder",
-        ) from error
+    state = state_folder("looking for a place for a bundle")
     word = re.sub(r"[^A-Za-z0-9-]+", "-", reason).strip("-").lower()[:32] or "bundle"
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return state / "gpumend/evidence" / f"{stamp}-{word}-{random_source.token_hex(2)}"
+    return state / "evidence" / f"{stamp}-{word}-{random_source.token_hex(2)}"
 
 
 def collect(

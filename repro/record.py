@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from base.errors import Unavailable
+from base.files import state_folder
 from base.version import VERSION
 from evidence.writer import FORMAT, FORMAT_VERSION, MANIFEST, cannot_write, write_synced
 
@@ -34,15 +34,8 @@ MAX_LINE_BYTES = 4 << 20
 
 def default_folder(name: str) -> Path:
     """A new name below `$XDG_STATE_HOME/gpumend/runs` (`~/.local/state`): time, scenario, four letters by chance."""
-    told = os.environ.get("XDG_STATE_HOME", "")
-    try:
-        state = Path(told) if told.startswith("/") else Path.home() / ".local/state"
-    except RuntimeError as error:
-        raise Unavailable(
-            "looking for a place for a run", expected="XDG_STATE_HOME or HOME",
-            seen="neither is set, and this user has no home folder", next_step="gpumend repro run ... -o FOLDER",
-        ) from error  # fmt: skip
-    return state / "gpumend/runs" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(2)}"
+    state = state_folder("looking for a place for a run", "gpumend repro run ... -o FOLDER")
+    return state / "runs" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(2)}"
 
 
 class Record:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import NotPermitted, Unavailable
+from base.files import state_folder
 from resets.subject import Subject
 
 VERSION = 1
@@ -185,15 +186,7 @@ class Journal:
 
 def default_path() -> Path:
     """`$XDG_STATE_HOME/gpumend/resets.jsonl`, or below ~/.local/state. Unavailable: this user has no home."""
-    told = os.environ.get("XDG_STATE_HOME", "")
-    try:
-        state = Path(told) if told.startswith("/") else Path.home() / ".local/state"
-    except RuntimeError as error:
-        raise Unavailable(
-            "looking for a place for the journal of resets", expected="XDG_STATE_HOME or HOME",
-            seen="neither is set, and this user has no home folder", next_step="export XDG_STATE_HOME=/some/folder",
-        ) from error  # fmt: skip
-    return state / "gpumend" / NAME
+    return state_folder("looking for a place for the journal of resets") / NAME
 
 
 def _place(address: str, bdf: str) -> tuple[str, str] | None:

@@ -166,10 +166,8 @@ def test_export_writes_a_file_or_puts_it_beside_a_bundle(tmp_path: Path, capsys:
     assert {"flr-loop.py", "probe.json"} <= names
 
 
-def test_run_that_is_killed_leaves_a_folder_that_tells_how_far_it_came(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "run"
+def begun(tmp_path: Path, folder: Path, line: bytes) -> subprocess.Popen[bytes]:
+    """A long run in a process of its own, whose timeline has that line."""
     words = [
         "--on",
         "model:mi350x*2",
@@ -188,8 +186,16 @@ def test_run_that_is_killed_leaves_a_folder_that_tells_how_far_it_came(
     )  # fmt: skip
     lines = folder / "timeline.jsonl"
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (lines.exists() and b'"number": 2, "state": "end"' in lines.read_bytes()):
+    while time.monotonic() < deadline and not (lines.exists() and line in lines.read_bytes()):
         time.sleep(0.02)
+    return victim
+
+
+def test_run_that_is_killed_leaves_a_folder_that_tells_how_far_it_came(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    victim = begun(tmp_path, folder, b'"number": 2, "state": "end"')
     victim.send_signal(signal.SIGKILL)
     assert victim.wait(30) == -signal.SIGKILL
     code, out, _ = call(capsys, "repro", "check", str(folder), "--json")
@@ -230,26 +236,7 @@ def shorten(path: Path, count: int) -> None:
 
 def test_interrupted_run_ends_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
-    words = [
-        "--on",
-        "model:mi350x*2",
-        "repro",
-        "run",
-        "xgmi-retrain-loop",
-        "-p",
-        "count=100000",
-        "--yes",
-        "-o",
-        str(folder),
-    ]
-    victim = subprocess.Popen(
-        [sys.executable, "-m", "gpumend", *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
-    )  # fmt: skip
-    lines = folder / "timeline.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (lines.exists() and b'"state": "end"' in lines.read_bytes()):
-        time.sleep(0.02)
+    victim = begun(tmp_path, folder, b'"state": "end"')
     victim.send_signal(signal.SIGTERM)
     assert victim.wait(60) == Exit.INTERRUPTED
     assert gpumend.check_bundle(folder).ok, "the folder is complete: it says that it was interrupted"
