@@ -1,0 +1,290 @@
+"""Memory as the waves of one dispatch see it: pages are fetched when they are first touched, and what was written goes back
+at the end.
+
+A dispatch runs to its end in one go, so nobody sees the difference, and a gather of many lanes is one NumPy operation. The
+address space is cut into windows of 256 MiB, each as large an array that takes real memory only where it is touched. Which
+bytes were written is known to the byte: neighbours on the same page may be the host's."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+PAGE_SHIFT = 12
+PAGE = 1 << PAGE_SHIFT
+WINDOW_SHIFT = 28
+WINDOW = 1 << WINDOW_SHIFT
+MOST_RUNS = 64  # pieces of one page that are written back one by one
+MOST_PAGES = 1 << 20  # 4 GiB of pages held: a dispatch that touches more is not for a model
+UNKNOWN, READ, WRITTEN = 0, 1, 2
+
+
+class Behind(Protocol):
+    """Memory by address; raises what it likes for one that does not exist."""
+
+    def read(self, address: int, size: int) -> bytes: ...
+
+    def write(self, address: int, data: bytes) -> None: ...
+
+
+class TooMuch(Exception):
+    """A dispatch touched more memory than a model holds."""
+
+
+class Window:
+    """`state` of its pages, its bytes, and 0xFF for each byte that was written, each also as dwords."""
+
+    def __init__(self, base: int) -> None:
+        self.base = base
+        self.state = np.zeros(WINDOW >> PAGE_SHIFT, np.uint8)
+        self.bytes = np.frombuffer(mmap.mmap(-1, WINDOW, flags=mmap.MAP_PRIVATE | mmap.MAP_NORESERVE), np.uint8)
+        self.dirty = np.frombuffer(mmap.mmap(-1, WINDOW, flags=mmap.MAP_PRIVATE | mmap.MAP_NORESERVE), np.uint8)
+        self.halves = self.bytes.view(np.uint16)
+        self.words = self.bytes.view(np.uint32)
+        self.dirty_halves = self.dirty.view(np.uint16)
+        self.dirty_words = self.dirty.view(np.uint32)
+
+
+class WaveMemory:
+    """`stores` counts what was written, so that a loop that waits for a change knows when there was none."""
+
+    def __init__(self, behind: Behind) -> None:
+        self._behind = behind
+        self._windows: dict[int, Window] = {}
+        self._last: Window | None = None
+        self._pages = 0
+        self.stores = 0
+
+    # ---- what instructions do. Addresses uint64 of any shape, every one of them meant.
+
+    def load(self, address: Array, dwords: int) -> list[Array]:
+        """Whole dwords."""
+        window = self._one_window(address, 4 * dwords, False)
+        if window is None:
+            return [self._load_slowly(address + np.uint64(4 * place), 4) for place in range(dwords)]
+        offset = (address - np.uint64(window.base)).astype(np.int64)
+        if offset.size and np.bitwise_or.reduce(offset, axis=None) & 3:
+            return [self._load_slowly(address + np.uint64(4 * place), 4) for place in range(dwords)]
+        index = offset >> 2
+        words = window.words
+        return [words.take(index + place if place else index) for place in range(dwords)]
+
+    def load_small(self, address: Array, size: int) -> Array:
+        """One or two bytes, zero-extended."""
+        window = self._one_window(address, size, False)
+        if window is None:
+            return self._load_slowly(address, size)
+        offset = (address - np.uint64(window.base)).astype(np.int64)
+        if size == 1:
+            return window.bytes.take(offset).astype(np.uint32)
+        if offset.size and np.bitwise_or.reduce(offset, axis=None) & 1:
+            return self._load_slowly(address, size)
+        return window.halves.take(offset >> 1).astype(np.uint32)
+
+    def store(self, address: Array, values: list[Array]) -> None:
+        """Whole dwords; of lanes with the same address the last one counts. One dimension."""
+        if not address.size:
+            return
+        self.stores += 1
+        window = self._one_window(address, 4 * len(values), True)
+        if window is not None:
+            offset = (address - np.uint64(window.base)).astype(np.int64)
+            if not np.bitwise_or.reduce(offset, axis=None) & 3:
+                index = offset >> 2
+                for place, value in enumerate(values):
+                    at = index + place if place else index
+                    window.words[at] = value
+                    window.dirty_words[at] = 0xFFFFFFFF
+                return
+        for place, value in enumerate(values):
+            self._store_slowly(address + np.uint64(4 * place), value, 4)
+
+    def store_small(self, address: Array, value: Array, size: int) -> None:
+        """The low one or two bytes of each."""
+        if not address.size:
+            return
+        self.stores += 1
+        window = self._one_window(address, size, True)
+        if window is not None and size == 1:
+            offset = (address - np.uint64(window.base)).astype(np.int64)
+            window.bytes[offset] = value.astype(np.uint8)
+            window.dirty[offset] = 0xFF
+            return
+        self._store_slowly(address, value, size)
+
+    def atomic(self, address: Array, size: int, change: Callable[[Array, Array], Array], lane: Array) -> Array:
+        """`change(old, lane numbers)` gives what is stored, lane after lane where addresses are the same; what was there
+        comes back as uint64. Raises what memory raises for a place that cannot be written."""
+        flat = address.reshape(-1)
+        old = np.zeros(len(flat), np.uint64)
+        self.stores += 1
+        left = np.arange(len(flat))
+        while len(left):
+            _, first = np.unique(flat[left], return_index=True)  # the first lane of each address
+            now = left[first]
+            words = self.load(flat[now], size // 4)
+            value = words[0].astype(np.uint64)
+            if size == 8:
+                value |= words[1].astype(np.uint64) << np.uint64(32)
+            old[now] = value
+            new = change(value, lane[now])
+            self.store(flat[now], [new.astype(np.uint32), (new >> np.uint64(32)).astype(np.uint32)][: size // 4])
+            keep = np.ones(len(left), bool)
+            keep[first] = False
+            left = left[keep]
+        return old
+
+    # ---- code and other small things
+
+    def read(self, address: int, size: int) -> bytes:
+        """As the waves see it now."""
+        parts = []
+        end = address + size
+        while address < end:
+            here = min(end, (address >> WINDOW_SHIFT) + 1 << WINDOW_SHIFT) - address
+            window = self._window(address)
+            offset = address - window.base
+            self._prepare(window, np.arange(offset >> PAGE_SHIFT, (offset + here - 1 >> PAGE_SHIFT) + 1), address, False)
+            parts.append(window.bytes[offset : offset + here].tobytes())
+            address += here
+        return b"".join(parts)
+
+    def flush(self) -> None:
+        """What was written goes to where it belongs. The memory behind may change between dispatches: start anew then."""
+        for window in self._windows.values():
+            for page in np.flatnonzero(window.state == WRITTEN):
+                window.state[page] = READ
+                self._write_back(window, int(page))
+        self._flush_runs()
+
+    # ---- inside
+
+    def _window(self, address: int) -> Window:
+        number = address >> WINDOW_SHIFT
+        window = self._windows.get(number)
+        if window is None:
+            window = self._windows[number] = Window(number << WINDOW_SHIFT)
+        return window
+
+    def _one_window(self, address: Array, size: int, write: bool) -> Window | None:
+        """The window that holds all of it, with its pages there; None when there are several."""
+        if not address.size:
+            return self._last or self._window(0)
+        low, high = int(address.min()), int(address.max()) + size - 1
+        window = self._last
+        if window is None or not window.base <= low < window.base + WINDOW:
+            window = self._last = self._window(low)
+        if high >= window.base + WINDOW:
+            return None
+        first, last = low - window.base >> PAGE_SHIFT, high - window.base >> PAGE_SHIFT
+        wanted = WRITTEN if write else READ
+        if window.state[first : last + 1].min() < wanted:
+            if first == last:
+                pages = np.array([first])
+            else:
+                starts = np.unique((address.reshape(-1) - np.uint64(window.base)) >> np.uint64(PAGE_SHIFT))
+                ends = np.unique((address.reshape(-1) - np.uint64(window.base) + np.uint64(size - 1)) >> np.uint64(PAGE_SHIFT))
+                pages = np.union1d(starts, ends).astype(np.int64)
+            self._prepare(window, pages, low, write)
+        return window
+
+    def _prepare(self, window: Window, pages: Array, lowest: int, write: bool) -> None:
+        """Fetch pages that are not there, and ask whether they can be written. `lowest`: the first address that is meant, so
+        that a fault names it."""
+        for first, count in runs(pages[window.state[pages] == UNKNOWN]):
+            self._pages += count
+            if self._pages > MOST_PAGES:
+                raise TooMuch(f"a dispatch that touches more than {MOST_PAGES * PAGE >> 30} GiB")
+            start = window.base + (first << PAGE_SHIFT)
+            end = start + (count << PAGE_SHIFT)
+            begin = max(start, lowest) if lowest < end else start
+            data = self._behind.read(begin, end - begin)
+            if begin > start:
+                data = self._behind.read(start, begin - start) + data
+            window.bytes[first << PAGE_SHIFT : first + count << PAGE_SHIFT] = np.frombuffer(data, np.uint8)
+            window.state[first : first + count] = READ
+        if not write:
+            return
+        for first, count in runs(pages[window.state[pages] == READ]):
+            for page in range(first, first + count):
+                offset = page << PAGE_SHIFT
+                at = max(offset, lowest - window.base)  # a word as it is: only whether it can be
+                at = min(at, offset + PAGE - 4) & ~3
+                self._behind.write(window.base + at, window.bytes[at : at + 4].tobytes())
+            window.state[first : first + count] = WRITTEN
+
+    def _load_slowly(self, address: Array, size: int) -> Array:
+        """Byte by byte, in any window."""
+        value = np.zeros(address.shape, np.uint32)
+        for place in range(size):
+            for chosen, part, window in self._by_window(address + np.uint64(place), False):
+                value[chosen] |= window.bytes.take(part).astype(np.uint32) << np.uint32(8 * place)
+        return value
+
+    def _store_slowly(self, address: Array, value: Array, size: int) -> None:
+        for place in range(size):
+            data = (value >> np.uint32(8 * place)).astype(np.uint8)
+            for chosen, part, window in self._by_window(address + np.uint64(place), True):
+                window.bytes[part] = data[chosen]
+                window.dirty[part] = 0xFF
+
+    def _by_window(self, address: Array, write: bool) -> Iterator[tuple[Array, Array, Window]]:
+        """(which lanes, offsets, window)."""
+        numbers = address >> np.uint64(WINDOW_SHIFT)
+        for number in np.unique(numbers):
+            chosen = numbers == number
+            part = address[chosen]
+            window = self._one_window(part, 1, write)
+            assert window is not None
+            yield chosen, (part - np.uint64(window.base)).astype(np.int64), window
+
+    def _write_back(self, window: Window, page: int) -> None:
+        dirty = window.dirty[page << PAGE_SHIFT : page + 1 << PAGE_SHIFT]
+        start = window.base + (page << PAGE_SHIFT)
+        data = window.bytes[page << PAGE_SHIFT : page + 1 << PAGE_SHIFT]
+        if dirty.all():
+            self._run(start, data.tobytes())
+        else:
+            edges = np.flatnonzero(np.diff(dirty, prepend=0, append=0))
+            pieces = [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+            if len(pieces) > MOST_RUNS:
+                fresh = np.frombuffer(self._behind.read(start, PAGE), np.uint8)
+                self._run(start, np.where(dirty, data, fresh).tobytes())
+            else:
+                for first, last in pieces:
+                    self._run(start + first, data[first:last].tobytes())
+        dirty[:] = 0
+
+    _open: tuple[int, list[bytes], int] | None = None  # a piece that the next one may continue: start, parts, end
+
+    def _run(self, address: int, data: bytes) -> None:
+        if self._open is not None and self._open[2] == address:
+            start, parts, end = self._open
+            parts.append(data)
+            self._open = (start, parts, end + len(data))
+            return
+        self._flush_runs()
+        self._open = (address, [data], address + len(data))
+
+    def _flush_runs(self) -> None:
+        if self._open is not None:
+            address, parts, _ = self._open
+            self._open = None
+            self._behind.write(address, b"".join(parts))
+
+
+def runs(pages: Array) -> Iterator[tuple[int, int]]:
+    """(first, count) of pages that follow each other; `pages` rises."""
+    if not len(pages):
+        return
+    breaks = np.flatnonzero(np.diff(pages) != 1) + 1
+    starts = np.concatenate(([0], breaks))
+    ends = np.concatenate((breaks, [len(pages)]))
+    for start, end in zip(starts, ends, strict=True):
+        yield int(pages[start]), int(end - start)
