@@ -17,7 +17,7 @@ _DTYPES: dict[str, Any] = {
 
 
 def _corners(fraction: int, exponent: int) -> list[int]:
-    """Of a float: zero, subnormals, the smallest normal, one and the one above, the largest, infinity, NaN quiet and signalling."""
+    """Of a float: zero, subnormals, the least normal, one, the next, the largest, infinity, NaN quiet and signalling."""
     one, infinity = ((1 << exponent - 1) - 1) << fraction, ((1 << exponent) - 1) << fraction
     quiet = 1 << fraction - 1
     return [

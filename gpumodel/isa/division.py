@@ -1,8 +1,8 @@
 """The steps of an exact division: v_div_scale, v_div_fmas, v_div_fixup; and v_trig_preop.
 
 Source: AMD CDNA3 and CDNA4 instruction set architecture manuals (restated). What they leave open is taken from what makes
-LLVM's sequence (SIISelLowering.cpp LowerFDIV32, LowerFDIV64) divide right: "== DENORM" is "is subnormal", an operand that needs no
-scaling is the result, and v_div_fmas scales up or down by the size of the quotient."""
+the sequence of LLVM (SIISelLowering.cpp LowerFDIV32, LowerFDIV64) divide right: "== DENORM" is "is subnormal", an operand that
+needs no scaling is the result, and v_div_fmas scales up or down by the size of the quotient."""
 
 from __future__ import annotations
 
