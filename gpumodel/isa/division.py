@@ -1,12 +1,14 @@
 """The steps of an exact division: v_div_scale, v_div_fmas, v_div_fixup; and v_trig_preop.
 
-Source: AMD CDNA3 and CDNA4 instruction set architecture manuals (restated). What they leave open is taken from what makes
-the sequence of LLVM (SIISelLowering.cpp LowerFDIV32, LowerFDIV64) divide right: "== DENORM" is "is subnormal", an operand that
-needs no scaling is the result, and v_div_fmas scales up or down by the size of the quotient."""
+Source: AMD CDNA3 and CDNA4 instruction set architecture manuals for the order of the cases. When v_div_scale scales, and what
+v_div_fmas does about it, is not as their text has it but as AMD's own emulator found it on hardware (rocjitsu in
+ROCm/rocm-systems, shared/division.h: "checked on physical gfx1100/gfx1201"); LLVM's sequence needs that to divide right
+(SIISelLowering.cpp LowerFDIV32, LowerFDIV64)."""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -16,51 +18,45 @@ from gpumodel.isa.op import Array, Op, ops
 
 _MIN_NORMAL = 2.0**-1022
 _ldexp = {4: ldexp_f32, 8: ldexp_f64}
-# By the size of a float: exponents that far apart overflow, an exponent below is tiny, and the power of two that helps.
-_FAR, _TINY, _POWER = {4: 96, 8: 768}, {4: 23, 8: 53}, {4: 64, 8: 128}
+# By the size of a float: exponents that far apart overflow or underflow, a numerator below is tiny, the power of two that
+# helps, and the exponent of a denominator whose inverse is subnormal.
+_FAR, _TINY, _POWER, _HUGE = {4: 96, 8: 768}, {4: 24, 8: 53}, {4: 64, 8: 128}, {4: 253, 8: 2045}
 _UNDERFLOW = {4: -150, 8: -1075}
 
 
-def _subnormal(value: Array) -> Array:
-    return (exponent(value) == 0) & (value != 0)
+def _indefinite(like: Array) -> Any:
+    """The NaN that invalid operations give: negative and quiet."""
+    kind = kind_of(like)
+    return np.full(1, kind.sign | kind.infinity | kind.quiet, kind.bits).view(kind.float)[0]
 
 
 def div_scale(which: Array, denominator: Array, numerator: Array) -> tuple[Array, Array]:
     """`which` (the numerator or the denominator), scaled so that no step of the division leaves the range; and whether
     v_div_fmas has to undo it."""
     size = which.itemsize
-    inverse = which.dtype.type(1) / denominator
-    quotient = numerator / denominator
-    is_denominator, is_numerator = which == denominator, which == numerator
-    zero = (denominator == 0) | (numerator == 0)
-    far = exponent(numerator) - exponent(denominator) >= _FAR[size]
-    small_denominator = _subnormal(denominator)
-    tiny_inverse, tiny_quotient = _subnormal(inverse), _subnormal(quotient)
-    # The first case that holds decides.
-    cases = [
-        far,
-        small_denominator,
-        tiny_inverse & tiny_quotient,
-        tiny_inverse,
-        tiny_quotient,
-        exponent(numerator) <= _TINY[size],
-    ]
+    bits = kind_of(which).bits
+    is_denominator = which.view(bits) == denominator.view(bits)
     up, none = np.int32(_POWER[size]), np.int32(0)
+    below, above = exponent(denominator), exponent(numerator)
+    apart = above - below
+    far, near_zero = apart >= _FAR[size], apart <= -_FAR[size]
+    # The first case that holds decides.
+    cases = [far, below == 0, below >= _HUGE[size], near_zero, above <= _TINY[size]]
     power = np.select(
         cases,
         [
             np.where(is_denominator, up, none),
-            np.broadcast_to(up, far.shape),
-            np.where(is_denominator, up, none),
-            np.broadcast_to(-up, far.shape),
-            np.where(is_numerator, up, none),
-            np.broadcast_to(up, far.shape),
+            np.broadcast_to(up, apart.shape),
+            np.where(near_zero & ~is_denominator, none, -up),
+            np.where(is_denominator, none, up),
+            np.broadcast_to(up, apart.shape),
         ],
         none,
-    ).astype(np.int32)
-    undo = np.select(cases, [True, False, True, False, True, False], False) & ~zero
-    scaled = np.where(power == 0, which, _ldexp[size](which, power))
-    return np.where(zero, which.dtype.type(np.nan), scaled), undo
+    )
+    no = np.zeros_like(far)
+    undo = np.select(cases, [far, no, near_zero, near_zero, no], False)
+    scaled = np.where(power == 0, quieted(which), _ldexp[size](which, power))
+    return np.where((denominator == 0) | (numerator == 0), _indefinite(which), scaled), undo
 
 
 def _fmas_f32(a: Array, b: Array, c: Array, undo: Array) -> Array:
@@ -82,19 +78,17 @@ def _fmas_f64(a: Array, b: Array, c: Array, undo: Array) -> Array:
 def div_fixup(quotient: Array, denominator: Array, numerator: Array) -> Array:
     """The quotient with the sign and the special cases of numerator / denominator."""
     dtype = quotient.dtype.type
-    kind = kind_of(quotient)
     sign = negative(denominator) ^ negative(numerator)
     size = quotient.itemsize
-    infinite = np.isnan(quotient) if size > 2 else np.zeros(quotient.shape, bool)
-    value = np.where(infinite, dtype(np.inf), np.abs(quotient))
+    value = np.abs(quotient)
     if size > 2:
+        value = np.where(np.isnan(quotient), dtype(np.inf), value)
         value = np.where(exponent(numerator) - exponent(denominator) < _UNDERFLOW[size], dtype(0), value)
     value = np.where(np.isinf(denominator) | (numerator == 0), dtype(0), value)
     value = np.where((denominator == 0) | np.isinf(numerator), dtype(np.inf), value)
     value = np.where(sign, -value, value)
     invalid = ((denominator == 0) & (numerator == 0)) | (np.isinf(denominator) & np.isinf(numerator))
-    indefinite = np.full(1, kind.sign | kind.infinity | kind.quiet, kind.bits).view(kind.float)[0]
-    value = np.where(invalid, indefinite, value)
+    value = np.where(invalid, _indefinite(quotient), value)
     value = np.where(np.isnan(denominator), quieted(denominator), value)
     return np.where(np.isnan(numerator), quieted(numerator), value)
 
