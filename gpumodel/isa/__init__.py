@@ -1,1 +1,1 @@
-"""The instructions of gfx942 (MI300X) and gfx950 (MI350X): decoded, printed, and run by NumPy for many waves at once."""
+"""Real compiled code of gfx942 and gfx950, interpreted on NumPy arrays: all waves of a dispatch at once."""
