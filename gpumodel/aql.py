@@ -24,6 +24,8 @@ FORMAT_PM4_IB = 1  # second half-word of a vendor packet
 PM4_WORDS = 4
 SIGNAL_VALUE, SIGNAL_MAILBOX, SIGNAL_EVENT, SIGNAL_START, SIGNAL_END = 8, 16, 24, 32, 40
 INT_BAD_PACKET = 183
+PRELOAD_COUNT, PRELOAD_OFFSET_SHIFT = 0x7F, 7  # kernarg_preload of the descriptor: dwords, and from which on
+PRELOAD_SKIPS = 256  # bytes of code that would load them: LLVM AMDGPU usage, "preloaded kernel arguments"
 _DISPATCH = struct.Struct("<HHHHHHIIIIIQQQQ")
 _BARRIER = struct.Struct("<HHI5QQQ")
 _DESCRIPTOR = struct.Struct("<IIIIq20xIIIHH4x")
@@ -124,20 +126,27 @@ class Aql:
             return False
         started = ticks(self._gpu)
         descriptor = _DESCRIPTOR.unpack(self._queue.read(kernel, _DESCRIPTOR.size))
-        offset, rsrc3, rsrc1, rsrc2, properties = descriptor[4:9]
+        offset, rsrc3, rsrc1, rsrc2, properties, preload = descriptor[4:10]
+        registers = user_sgprs(properties, address, kernarg, scratch)
+        if preload & PRELOAD_COUNT:
+            registers += self._preloaded(kernarg, preload)
+            offset += PRELOAD_SKIPS
         groups = [-(-count // size) for count, size in zip(grid, sizes, strict=True)]
         dispatch = Dispatch(
             self._queue.slot.xcc,
             self._queue.vmid,
             kernel + offset,
             kernarg,
-            user_sgprs(properties, address, kernarg, scratch),
+            registers,
             (groups[0], groups[1], groups[2]),
             (sizes[0], sizes[1], sizes[2]),
             HubMemory(self._gpu, self._queue.hub, self._queue.vmid, CLIENT_TCP),
             lds_bytes=lds,
             scratch_bytes=scratch,
             resources=(rsrc1, rsrc2, rsrc3),
+            threads=(grid[0], grid[1], grid[2]),
+            apertures=self._queue.gfx.apertures(self._queue.slot.xcc, self._queue.vmid),
+            time=lambda: ticks(self._gpu),
         )
         if self._queue.launch(dispatch):
             return self._complete(address, signal, started)
@@ -145,6 +154,12 @@ class Aql:
         if self._queue.state is State.IDLE:
             self._queue.wait("the packet waits for its waves", State.WAVES)
         return False
+
+    def _preloaded(self, kernarg: int, preload: int) -> tuple[int, ...]:
+        """Dwords of the arguments that the kernel wants in registers."""
+        count = preload & PRELOAD_COUNT
+        data = self._queue.read(kernarg + 4 * (preload >> PRELOAD_OFFSET_SHIFT), 4 * count)
+        return struct.unpack(f"<{count}I", data)
 
     def _complete(self, address: int, signal: int, started: int) -> bool:
         """Time stamps, value - 1, the event's mailbox and its interrupt; the slot is free again."""

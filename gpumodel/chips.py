@@ -102,6 +102,11 @@ class Chip:
         return dict(self.versions)[ip]
 
     @property
+    def isa(self) -> str:
+        """Whose instructions its shaders run, as LLVM names them."""
+        return {(9, 4, 3): "gfx942", (9, 5, 0): "gfx950"}[self.version("GC")[:3]]
+
+    @property
     def compute_units(self) -> int:
         return XCCS * (SHADER_ENGINES * self.cus_per_engine - sum(self.inactive_cus))
 

@@ -1,9 +1,8 @@
 """Where shaders would run: what a dispatch is, who runs it, and a tiny program format of the model's own.
 
 Source: Linux v7.3 amdkfd/v9_structs.h (compute registers), hardware/amd-bringup.md section 10; the AQL kernel descriptor
-and its user SGPRs: HSA platform specification. A `Dispatcher` is set as `gpu.gfx.dispatcher`; the default one knows only
-the model's own programs and a handful of real instructions (shader.py), whatever else it is given ends at once and is
-recorded ("not interpreted").
+and its user SGPRs: HSA platform specification. A `Dispatcher` is set as `gpu.gfx.dispatcher`; the default one knows the model's own
+programs and real code (gpumodel/isa); an instruction that it does not run stops the waves and is recorded ("not interpreted").
 
 A program: a header of two dwords (MAGIC, number of operations), then 32 bytes an operation: code, a, b, c, 64 bits each.
 With FROM_KERNARG (or FROM_KERNARG_B) in the code, a (or b) is the offset in kernarg memory where the address stands."""
@@ -62,9 +61,33 @@ class HubMemory:
         self._gpu.gmc.write(self._hub, self._vmid, address, data, client=self._client)
 
 
+@dataclass(frozen=True, slots=True)
+class WaveState:
+    """The registers of one wave that could not go on, or never ended. `vgprs`: those that hold anything, a value a lane."""
+
+    pc: int
+    instruction: str
+    why: str
+    exec: int
+    vcc: int
+    m0: int
+    scc: bool
+    mode: int
+    sgprs: tuple[int, ...]
+    vgprs: dict[int, tuple[int, ...]]
+
+
+def no_time() -> int:
+    return 0
+
+
 @dataclass(slots=True)
 class Dispatch:
-    """One grid. `groups` counts workgroups, `group_size` work-items of one; `user_data` are the first SGPRs."""
+    """One grid. `groups` counts workgroups, `group_size` work-items of one; `user_data` are the first SGPRs.
+
+    `threads`: work-items of the grid where the last groups are not whole. `share`: of so many XCCs that run the same grid this
+    is which one; it runs every so-manieth group. `apertures`: highest 16 bits of flat addresses of LDS and scratch.
+    `state`: of a wave that did not end."""
 
     xcc: int
     vmid: int
@@ -78,6 +101,11 @@ class Dispatch:
     scratch_bytes: int = 0
     resources: tuple[int, int, int] = (0, 0, 0)  # COMPUTE_PGM_RSRC1..3
     outcome: Outcome = field(default=Outcome.DONE)
+    threads: Size3 | None = None
+    share: tuple[int, int] = (0, 1)
+    apertures: tuple[int, int] = (0, 0)
+    time: Callable[[], int] = no_time
+    state: WaveState | None = None
 
 
 class Dispatcher(Protocol):
@@ -113,17 +141,18 @@ def program(*operations: Operation) -> bytes:
 
 
 class ModelPrograms:
-    """The default dispatcher. `record` is told what it could not run."""
+    """The default dispatcher. `target`: whose instructions real code has. `record` is told what it could not run."""
 
-    def __init__(self, record: Callable[[str], None]) -> None:
+    def __init__(self, record: Callable[[str], None], target: str = "gfx942") -> None:
         self._record = record
+        self._target = target
 
     def run(self, dispatch: Dispatch) -> None:
         magic, count = _HEADER.unpack(dispatch.memory.read(dispatch.program, _HEADER.size))
         if magic != MAGIC or count > MOST_OPERATIONS:
-            from gpumodel import shader
+            from gpumodel.isa import launch
 
-            shader.run(dispatch, self._record)
+            launch.run(dispatch, self._target, self._record)
             return
         body = dispatch.memory.read(dispatch.program + _HEADER.size, count * _OPERATION.size)
         for code, a, b, c in _OPERATION.iter_unpack(body):

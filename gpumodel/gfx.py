@@ -17,7 +17,7 @@ from gpumodel.events import Patience
 from gpumodel.faults import Reset
 from gpumodel.pm4 import State
 from gpumodel.queues import Bank, ComputeQueue, Slot
-from gpumodel.registerfile import Entry, Layout, OnWrite, Unit
+from gpumodel.registerfile import BANK_SHIFT, Entry, Layout, OnWrite, Unit
 from gpumodel.resets import Fate
 from gpumodel.ticks import ticks
 from registers.amd.gc_9_4_3 import Gc as Regs
@@ -202,7 +202,7 @@ class Gfx:
         self.saved: dict[tuple[int, int], ComputeQueue] = {}
         self.resources = [Resources() for _ in range(XCCS)]
         self._dequeues = Patience(gpu.clock)
-        self.dispatcher: Dispatcher = ModelPrograms(lambda text: gpu.wrong("dispatch", text))
+        self.dispatcher: Dispatcher = ModelPrograms(lambda text: gpu.wrong("dispatch", text), gpu.chip.isa)
         self._rlc_started: set[int] = set()
         base = gpu.chip.bases("NBIF")[0]
         request = Nbio.BIF_BX_PF0_GPU_HDP_FLUSH_REQ
@@ -294,6 +294,21 @@ class Gfx:
         self._gpu.ih.send(
             CLIENT_SE0SH, INT_SQ, vmid=queue.vmid, pasid=queue.pasid, node=queue.slot.node, context=context
         )
+
+    def apertures(self, xcc: int, vmid: int) -> tuple[int, int]:
+        """The highest 16 bits of flat addresses that mean LDS and scratch, as SH_MEM_BASES of a VMID has them."""
+        bases = Regs.SH_MEM_BASES.kind(self._bank(xcc, "SH_MEM_BASES", vmid << 4))
+        return bases.SHARED_BASE, bases.PRIVATE_BASE
+
+    def share(self, xcc: int) -> tuple[int, int]:
+        """Which of how many XCCs of its partition this is: they run one grid together, a group each in turn."""
+        partition = Regs.CP_HYP_XCP_CTL.kind(self._get(xcc, "CP_HYP_XCP_CTL"))
+        return partition.VIRTUAL_XCC_ID, max(1, partition.NUM_XCC_IN_XCP)
+
+    def _bank(self, xcc: int, name: str, select: int) -> int:
+        registers = self._gpu.registers
+        address = registers.layout.address(f"GC[{xcc}].{name}")
+        return registers.values.get(address | select << BANK_SHIFT, registers.layout.entries[address].reset)
 
     def set_process(self, xcc: int, vmid: int, pasid: int, base: int, bases: int, config: int) -> None:
         """A process gets a VMID: its page table in the hub of the XCC and in all MMHUBs (item 67), its PASID for interrupts

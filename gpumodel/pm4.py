@@ -29,6 +29,7 @@ WORD = 0xFFFFFFFF
 PACKETS_A_RUN = 20000  # then the queue rests, so that a chain without end cannot hold up the model
 REGISTER_BITS = 0x7FFFF  # dwords of BAR5; the hubs of AIDs 2 and 3 lie above 0x40000 (normalize_xcc_reg_offset)
 ONE_DWORD_NOP = 0x3FFF  # count field
+SCRATCH_UNIT = 16  # bytes a lane: COMPUTE_TMPRING_SIZE.WAVESIZE counts 256 dwords of a wave of 64
 REST_S = 1e-6
 MOST_NESTED = 3  # guess: ring, IB, IB of an IB
 INT_EOP = 181
@@ -384,6 +385,7 @@ class Pm4:
         if bits.USE_THREAD_DIMENSIONS:
             sizes = dispatch.group_size
             dispatch.groups = (-(-x // sizes[0]), -(-y // sizes[1]), -(-z // sizes[2]))
+            dispatch.threads = (x, y, z)
         if self._queue.waves is not None:  # one grid at a time in a queue: a simplification
             return self._waves_ended("DISPATCH_DIRECT")
         if 0 not in (x, y, z):
@@ -408,7 +410,11 @@ class Pm4:
             (sizes[0], sizes[1], sizes[2]),
             HubMemory(self._gpu, self._queue.hub, self.vmid(), CLIENT_TCP),
             lds_bytes=(rsrc2 >> 15 & 0x1FF) * 512,
+            scratch_bytes=Regs.COMPUTE_TMPRING_SIZE.kind(value(Regs.COMPUTE_TMPRING_SIZE.offset)).WAVESIZE * SCRATCH_UNIT,
             resources=(rsrc1, rsrc2, value(Regs.COMPUTE_PGM_RSRC3.offset)),
+            share=(0, 1) if self._queue.is_aql else self._queue.gfx.share(self._queue.slot.xcc),
+            apertures=self._queue.gfx.apertures(self._queue.slot.xcc, self.vmid()),
+            time=lambda: ticks(self._gpu),
         )
 
     def _dma_data(self, body: Body) -> Verdict:

@@ -7,7 +7,6 @@ bytes were written is known to the byte: neighbours on the same page may be the 
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -43,8 +42,8 @@ class Window:
     def __init__(self, base: int) -> None:
         self.base = base
         self.state = np.zeros(WINDOW >> PAGE_SHIFT, np.uint8)
-        self.bytes = np.frombuffer(mmap.mmap(-1, WINDOW, flags=mmap.MAP_PRIVATE | mmap.MAP_NORESERVE), np.uint8)
-        self.dirty = np.frombuffer(mmap.mmap(-1, WINDOW, flags=mmap.MAP_PRIVATE | mmap.MAP_NORESERVE), np.uint8)
+        self.bytes = np.zeros(WINDOW, np.uint8)
+        self.dirty = np.zeros(WINDOW, np.uint8)
         self.halves = self.bytes.view(np.uint16)
         self.words = self.bytes.view(np.uint32)
         self.dirty_halves = self.dirty.view(np.uint16)
@@ -118,10 +117,9 @@ class WaveMemory:
             return
         self._store_slowly(address, value, size)
 
-    def atomic(self, address: Array, size: int, change: Callable[[Array, Array], Array], lane: Array) -> Array:
-        """`change(old, lane numbers)` gives what is stored, lane after lane where addresses are the same; what was there
-        comes back as uint64. Raises what memory raises for a place that cannot be written."""
-        flat = address.reshape(-1)
+    def atomic(self, flat: Array, size: int, change: Callable[[Array, Array], Array]) -> Array:
+        """`change(old, which)` gives what is stored, one after the other where addresses are the same; what was there comes
+        back as uint64. `which`: places in the array of addresses, which has one dimension."""
         old = np.zeros(len(flat), np.uint64)
         self.stores += 1
         left = np.arange(len(flat))
@@ -133,7 +131,7 @@ class WaveMemory:
             if size == 8:
                 value |= words[1].astype(np.uint64) << np.uint64(32)
             old[now] = value
-            new = change(value, lane[now])
+            new = change(value, now)
             self.store(flat[now], [new.astype(np.uint32), (new >> np.uint64(32)).astype(np.uint32)][: size // 4])
             keep = np.ones(len(left), bool)
             keep[first] = False

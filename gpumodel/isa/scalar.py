@@ -578,7 +578,7 @@ def _hardware_register(instruction: Instruction, raw: int) -> Run:
         mode = number == HWREG_MODE
 
         def read(waves: Waves) -> None:
-            value = waves.mode if mode else waves.xcc
+            value = waves.mode if mode else waves.context.xcc
             waves.set_s(place, np.array([value >> offset & ones], _U32))
 
         return read

@@ -10,10 +10,13 @@ A pair of SGPRs that a compare wrote is kept as bool [waves][lanes] (`_masks`) u
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from gpumodel.isa.context import Context
 
 Array = npt.NDArray[Any]
 
@@ -29,7 +32,10 @@ _ZERO_LANES: Array = np.zeros((1, 1), np.uint32)
 class Waves:
     """`group`: of each wave, its work-group among those that run together; `number`: its own number among them."""
 
-    def __init__(self, count: int, lanes: int, group: Array, number: Array, active: Array) -> None:
+    def __init__(
+        self, context: Context, count: int, lanes: int, group: Array, number: Array, active: Array
+    ) -> None:
+        self.context = context
         self.count = count
         self.lanes = lanes
         self.group = group
@@ -37,11 +43,12 @@ class Waves:
         self.pc = 0
         self.scc: Array = np.zeros(1, bool)
         self.mode = MODE_DEFAULT
-        self.xcc = 0
+
         self._s: list[Array | None] = [None] * SGPRS
         self._v: list[Array | None] = [None] * VGPRS
         self._masks: dict[int, Array] = {EXEC: active}
         self._known_full: tuple[Array | None, bool] = (None, False)
+        self.taking_part: Array | None = None
 
     # ---- scalar registers
 
@@ -116,8 +123,11 @@ class Waves:
         return _ZERO_LANES if value is None else value
 
     def set_v(self, index: int, value: Array) -> None:
-        """Of the active lanes."""
-        self._v[index] = value if self.all_active else np.where(self.active, value, self.v(index))
+        """Of the active lanes; of fewer while DPP says so."""
+        if self.taking_part is not None:
+            self._v[index] = np.where(self.taking_part, value, self.v(index))
+        else:
+            self._v[index] = value if self.all_active else np.where(self.active, value, self.v(index))
 
     def put_v(self, index: int, value: Array) -> None:
         """Of all lanes, whatever EXEC says."""
@@ -160,8 +170,10 @@ class Waves:
 
     def _shape(self) -> Waves:
         other = Waves.__new__(Waves)
-        other.lanes, other.pc, other.mode, other.xcc = self.lanes, self.pc, self.mode, self.xcc
+        other.context = self.context
+        other.lanes, other.pc, other.mode = self.lanes, self.pc, self.mode
         other._known_full = (None, False)
+        other.taking_part = None
         return other
 
     def part(self, chosen: Array) -> Waves:
@@ -186,6 +198,7 @@ class Waves:
             self.widen()
             other.widen()
         both = self._shape()
+        both.pc = self.pc
         both.count = self.count + other.count
         both.group = np.concatenate((self.group, other.group))
         both.number = np.concatenate((self.number, other.number))
@@ -202,18 +215,14 @@ class Waves:
             )
 
         both.scc = rows(self.scc, other.scc, np.zeros(1, bool))  # type: ignore[assignment]
-        both._masks = {EXEC: np.concatenate((self.full(self.active), other.full(other.active)))}
-        for pair in self._masks.keys() & other._masks.keys():
-            both._masks[pair] = np.concatenate((self.full(self._masks[pair]), other.full(other._masks[pair])))
-        for index in range(SGPRS):  # what only one of them holds as a mask becomes bits
-            if index & ~1 not in both._masks:
-                for one in (self, other):
-                    if one._s[index] is None and index & ~1 in one._masks:
-                        one.s(index)
+        both._masks = {}
+        for pair in self._masks.keys() | other._masks.keys() | {EXEC}:
+            if self._s[pair] is None and other._s[pair] is None and pair in self._masks and pair in other._masks:
+                both._masks[pair] = np.concatenate((self.full(self._masks[pair]), other.full(other._masks[pair])))
+                continue
+            for one in (self, other):  # bits, as one of them has it
+                one.s(pair)
         both._s = [rows(a, b, _ZERO) for a, b in zip(self._s, other._s, strict=True)]
-        for pair in both._masks:
-            if self._s[pair] is None or other._s[pair] is None:
-                both._s[pair] = both._s[pair + 1] = None
         both._v = [rows(a, b, _ZERO_LANES) for a, b in zip(self._v, other._v, strict=True)]
         return both
 

@@ -1,0 +1,137 @@
+"""Code: each instruction is decoded and bound once, when a wave first comes to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+from gpumodel.isa import decode, scalar, smem, vector, vmem
+from gpumodel.isa.decode import LONGEST, Instruction, UnknownEncoding
+from gpumodel.isa.memory import WaveMemory
+from gpumodel.isa.stop import Illegal, NotModelled
+from gpumodel.isa.waves import Waves
+
+AHEAD = 256  # bytes that are read at once
+
+
+class Flow(Enum):
+    """What an instruction does to the order of execution."""
+
+    NEXT = "the next one follows"
+    BRANCH = "to another place, always"
+    IF = "to another place, or on"
+    TO = "to an address in registers"
+    END = "the wave ends"
+    BARRIER = "until all of the group are here"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instruction, ready to run. `run` is what it does to registers and memory (None: nothing)."""
+
+    instruction: Instruction
+    run: Callable[[Waves], None] | None
+    flow: Flow
+
+    @property
+    def size(self) -> int:
+        return self.instruction.size
+
+
+_IDLE = frozenset(
+    (
+        "s_nop",
+        "s_waitcnt",
+        "s_sleep",
+        "s_setprio",
+        "s_setkill",
+        "s_sethalt",
+        "s_icache_inv",
+        "s_incperflevel",
+        "s_decperflevel",
+        "s_ttracedata",
+        "s_wakeup",
+        "s_endpgm_ordered_ps_done",
+    )
+)
+_FLOWS = {
+    "s_endpgm": Flow.END,
+    "s_endpgm_saved": Flow.END,
+    "s_barrier": Flow.BARRIER,
+    "s_branch": Flow.BRANCH,
+    "s_call_b64": Flow.BRANCH,
+    "s_setpc_b64": Flow.TO,
+    "s_swappc_b64": Flow.TO,
+    **{f"s_cbranch_{what}": Flow.IF for what in ("scc0", "scc1", "vccz", "vccnz", "execz", "execnz")},
+}
+_BY_PC = frozenset(("s_getpc_b64", "s_swappc_b64", "s_call_b64"))  # run.py gives them the address
+_SCALAR = frozenset(("SOP1", "SOP2", "SOPC", "SOPK"))
+_VECTOR = frozenset(("VOP1", "VOP2", "VOPC", "VOP3", "VOP3P", "MAI"))
+_LANES = frozenset(("GLOBAL", "FLAT", "SCRATCH", "MUBUF", "DS"))
+
+
+@lru_cache(maxsize=1 << 16)
+def bind(target: str, word: int) -> Step:
+    """Raises UnknownEncoding; NotModelled."""
+    instruction = decode.decode(target, word)
+    name, kind = instruction.name, instruction.format
+    if name in _FLOWS:
+        return Step(instruction, None, _FLOWS[name])
+    if name in _IDLE or name in _BY_PC:
+        return Step(instruction, None, Flow.NEXT)
+    if kind in _SCALAR:
+        run = scalar.bind(instruction)
+    elif kind == "SMEM":
+        run = smem.bind(instruction)
+    elif kind in _VECTOR:
+        run = vector.bind(instruction, target)
+    elif kind in _LANES:
+        run = vmem.bind(instruction)
+    else:
+        raise NotModelled(name)
+    return Step(instruction, run, Flow.NEXT)
+
+
+class Program:
+    """The code that the waves of a dispatch run."""
+
+    def __init__(self, target: str, memory: WaveMemory) -> None:
+        self.target = target
+        self._memory = memory
+        self._steps: dict[int, Step] = {}
+
+    def step(self, pc: int) -> Step:
+        """Raises what memory raises where there is no code, Illegal, NotModelled with its name and encoding."""
+        step = self._steps.get(pc)
+        if step is None:
+            step = self._steps[pc] = self._bound(pc)
+        return step
+
+    def _bound(self, pc: int) -> Step:
+        word = int.from_bytes(self.code(pc, LONGEST), "little")
+        try:
+            instruction = decode.decode(self.target, word)
+            return bind(self.target, word & (1 << 8 * instruction.size) - 1)
+        except UnknownEncoding as unknown:
+            raise Illegal(f"{unknown} (at {pc:#x})") from None
+        except NotModelled as missing:
+            shown = instruction.word.to_bytes(instruction.size, "little").hex(" ", 4)
+            raise NotModelled(f"{missing.reason} not interpreted: {shown} at {pc:#x} of a {self.target}") from None
+
+    def code(self, pc: int, size: int) -> bytes:
+        """Bytes from an address on; zeros where the last page of the code ends before."""
+        page_end = (pc | 0xFFF) + 1
+        data = self._memory.read(pc, min(size, page_end - pc))
+        if len(data) < size and _needs_more(self.target, data):
+            data += self._memory.read(page_end, size - len(data))
+        return data.ljust(size, b"\0")
+
+
+def _needs_more(target: str, data: bytes) -> bool:
+    """Whether an instruction that begins here goes on behind these bytes."""
+    try:
+        return decode.decode(target, int.from_bytes(data, "little")).size > len(data)
+    except UnknownEncoding:
+        return True
