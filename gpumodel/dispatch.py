@@ -1,8 +1,9 @@
 """Where shaders would run: what a dispatch is, who runs it, and a tiny program format of the model's own.
 
 Source: Linux v7.3 amdkfd/v9_structs.h (compute registers), hardware/amd-bringup.md section 10; the AQL kernel descriptor
-and its user SGPRs: HSA platform specification. A `Dispatcher` is set as `gpu.gfx.dispatcher`; the default one knows the model's own
-programs and real code (gpumodel/isa); an instruction that it does not run stops the waves and is recorded ("not interpreted").
+and its user SGPRs: HSA platform specification. A `Dispatcher` is set as `gpu.gfx.dispatcher`; the default one knows the
+model's own programs and real code (gpumodel/isa); an instruction that it does not run stops the waves and is recorded
+("not interpreted").
 
 A program: a header of two dwords (MAGIC, number of operations), then 32 bytes an operation: code, a, b, c, 64 bits each.
 With FROM_KERNARG (or FROM_KERNARG_B) in the code, a (or b) is the offset in kernarg memory where the address stands."""

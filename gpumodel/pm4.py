@@ -410,7 +410,8 @@ class Pm4:
             (sizes[0], sizes[1], sizes[2]),
             HubMemory(self._gpu, self._queue.hub, self.vmid(), CLIENT_TCP),
             lds_bytes=(rsrc2 >> 15 & 0x1FF) * 512,
-            scratch_bytes=Regs.COMPUTE_TMPRING_SIZE.kind(value(Regs.COMPUTE_TMPRING_SIZE.offset)).WAVESIZE * SCRATCH_UNIT,
+            scratch_bytes=Regs.COMPUTE_TMPRING_SIZE.kind(value(Regs.COMPUTE_TMPRING_SIZE.offset)).WAVESIZE
+            * SCRATCH_UNIT,
             resources=(rsrc1, rsrc2, value(Regs.COMPUTE_PGM_RSRC3.offset)),
             share=(0, 1) if self._queue.is_aql else self._queue.gfx.share(self._queue.slot.xcc),
             apertures=self._queue.gfx.apertures(self._queue.slot.xcc, self.vmid()),

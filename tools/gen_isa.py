@@ -73,7 +73,9 @@ def holds(condition: Any, has: set[str]) -> bool:
         return condition["def"] in has
     parts = [holds(part, has) for part, _ in condition["args"]]
     operator = condition["operator"]["def"]
-    return {"all_of": all, "any_of": any, "not": lambda values: not values[0]}[operator](parts)
+    if operator == "not":
+        return not parts[0]
+    return all(parts) if operator == "all_of" else any(parts)
 
 
 def applies(records: dict[str, Any], record: Record, has: set[str]) -> bool:
@@ -85,8 +87,8 @@ def applies(records: dict[str, Any], record: Record, has: set[str]) -> bool:
 
 
 def bits(record: Record) -> tuple[int, int, str]:
-    """Mask and value of what is fixed, and where the operands lie: `src0@0:9+vdst@17:8` (name@bit:width, `/n`: from bit n of the
-    field on)."""
+    """Mask and value of what is fixed, and where the operands lie: `src0@0:9+vdst@17:8` (name@bit:width; `/n`: from bit n of
+    the field on)."""
     mask = value = 0
     runs: list[list[Any]] = []  # name, bit of the instruction, bit of the field, width
     for place, bit in enumerate(record["Inst"]):
@@ -132,8 +134,9 @@ def operand(records: dict[str, Any], entry: Any, name: str) -> str:
         kind = record["RegClass"]["def"]
     for pattern, letter in KINDS:
         if re.match(pattern, kind):
-            width = re.search(r"_v2[a-z]+32$|_v2f32", kind) and "64" or (re.search(r"(\d+)", kind[2:]) or [0, "32"])[1]
-            return f"{name}={letter}{max(1, int(width) // 32)}"
+            number = re.search(r"(\d+)", kind[2:])
+            width = 64 if re.search(r"_v2[bf]32$", kind) else int(number[1]) if number else 32
+            return f"{name}={letter}{max(1, width // 32)}"
     return f"{name}=i"
 
 
@@ -167,7 +170,8 @@ def rows(records: dict[str, Any]) -> list[str]:
         form = name.rpartition("_")[0] if name.endswith(("_vi", "_gfx9", "_gfx90a", "_gfx940", "_gfx950")) else name
         suffix = next((text for text in ("_e64", "_e32", "_sdwa", "_dpp") if text in form.lower()), "")
         word = mnemonic[0].removesuffix(suffix) + suffix
-        line = f"{NAMESPACES.index(space)} {mask:x} {value:x} {size_of(record)} {word} {fields or '-'} {operands(records, record) or '-'}"
+        facts = f"{mask:x} {value:x} {size_of(record)} {word} {fields or '-'} {operands(records, record) or '-'}"
+        line = f"{NAMESPACES.index(space)} {facts}"
         lines[line] = lines.get(line, 0) | targets
     return sorted(f"{targets} {line}" for line, targets in lines.items())
 
@@ -178,7 +182,7 @@ def text(lines: list[str], version: str) -> str:
         f"# Source: LLVM {version}, llvm/lib/Target/AMDGPU/*.td (Debian source package {get_llvm.SOURCE});\n"
         "# licence: Apache-2.0 WITH LLVM-exception, https://llvm.org/LICENSE.txt.\n"
         f"# Command: {COMMAND}\n"
-        "# Facts only: fixed bits, operand places, names. Columns: targets, order, mask, value, bytes, name, fields, operands.\n"
+        "# Facts: fixed bits, operand places, names. Columns: targets, order, mask, value, bytes, name, fields, operands.\n"
     )
     return head + "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""What atomic instructions make of the old value and their data: uint64 in and out, of which 32-bit operations use the low half.
+"""What atomic instructions make of the old value and their data: uint64 in and out; those of 32 bits use the low half.
 
 Source: AMD CDNA3 ISA manual, memory and LDS instructions (restated)."""
 

@@ -197,7 +197,11 @@ def _instruction(row: Row, word: int) -> Instruction:
         fields[field.name] = fields.get(field.name, 0) | part
     kind = format_of(word & 0xFFFFFFFF)
     size, literal = row.size, None
-    if size == 4 and kind in _WITH_LITERAL and LITERAL in (fields.get("src0"), fields.get("src1", 0) if kind[0] == "S" else 0):
+    if (
+        size == 4
+        and kind in _WITH_LITERAL
+        and LITERAL in (fields.get("src0"), fields.get("src1", 0) if kind[0] == "S" else 0)
+    ):
         literal, size = word >> 32 & 0xFFFFFFFF, 8
     return Instruction(row.name, row.encoding, kind, size, word & (1 << 8 * size) - 1, literal, fields, row.operands)
 

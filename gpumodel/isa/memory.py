@@ -148,7 +148,9 @@ class WaveMemory:
             here = min(end, (address >> WINDOW_SHIFT) + 1 << WINDOW_SHIFT) - address
             window = self._window(address)
             offset = address - window.base
-            self._prepare(window, np.arange(offset >> PAGE_SHIFT, (offset + here - 1 >> PAGE_SHIFT) + 1), address, False)
+            self._prepare(
+                window, np.arange(offset >> PAGE_SHIFT, (offset + here - 1 >> PAGE_SHIFT) + 1), address, False
+            )
             parts.append(window.bytes[offset : offset + here].tobytes())
             address += here
         return b"".join(parts)
@@ -187,7 +189,9 @@ class WaveMemory:
                 pages = np.array([first])
             else:
                 starts = np.unique((address.reshape(-1) - np.uint64(window.base)) >> np.uint64(PAGE_SHIFT))
-                ends = np.unique((address.reshape(-1) - np.uint64(window.base) + np.uint64(size - 1)) >> np.uint64(PAGE_SHIFT))
+                ends = np.unique(
+                    (address.reshape(-1) - np.uint64(window.base) + np.uint64(size - 1)) >> np.uint64(PAGE_SHIFT)
+                )
                 pages = np.union1d(starts, ends).astype(np.int64)
             self._prepare(window, pages, low, write)
         return window

@@ -87,7 +87,7 @@ def constant_bits(source: Source, kind: str) -> int:
 
 
 def _mask_flag(mask: Array) -> Array:
-    return ~mask.any(axis=1)
+    return np.logical_not(mask.any(axis=1))
 
 
 def scalar_word(code: int) -> Fetch:

@@ -84,7 +84,9 @@ class Runner:
         for part in waiting:
             free = ~np.isin(part.waves.group, blocked)
             if not free.all():
-                part.waves, going = (part.waves, None) if not free.any() else (part.waves.part(~free), part.waves.part(free))
+                part.waves, going = (
+                    (part.waves, None) if not free.any() else (part.waves.part(~free), part.waves.part(free))
+                )
                 kept.append(part)
             else:
                 going = part.waves
@@ -134,7 +136,7 @@ class Runner:
                     waves, pc = part.waves, part.waves.pc
         except (Endless, Halted):
             raise
-        except Exception as cause:  # noqa: BLE001  # memory raises what it likes; the dispatcher knows it
+        except Exception as cause:  # memory raises what it likes; the dispatcher knows it
             waves.pc = pc
             raise Halted(waves, cause) from cause
         waves.pc = pc
@@ -233,8 +235,8 @@ def _zero(pair: int) -> Callable[[Waves], Array]:
     def run(waves: Waves) -> Array:
         mask = waves.known_mask(pair)
         if mask is not None:
-            return ~mask.any(axis=1)
-        return (waves.s(pair) | waves.s(pair + 1)) == 0
+            return np.logical_not(mask.any(axis=1))
+        return np.equal(waves.s(pair) | waves.s(pair + 1), 0)
 
     return run
 

@@ -5,6 +5,7 @@ Source: AMD CDNA3 ISA manual, "scalar ALU instructions" (restated). Branches are
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -362,7 +363,8 @@ def _bind_sop2(instruction: Instruction) -> Run:
         def carried(waves: Waves) -> None:
             value, scc = with_carry(first(waves), second(waves), waves.scc)
             put(waves, value)
-            waves.scc = scc  # type: ignore[assignment]
+            assert scc is not None
+            waves.scc = scc
 
         return carried
     if name.startswith("s_cselect"):
@@ -397,7 +399,7 @@ def _masks(logic: str, instruction: Instruction, otherwise: Run) -> Run:
             return
         value = compute(first, second)
         waves.set_mask(place, value)
-        waves.scc = value.any(axis=1)
+        waves.scc = np.asarray(value.any(axis=1))
 
     return run
 
@@ -459,7 +461,7 @@ def _saveexec(instruction: Instruction) -> Run:
             after = compute(known, before)
             waves.set_mask(place, after if writes else before)
             waves.set_mask(EXEC, after)
-            waves.scc = after.any(axis=1)
+            waves.scc = np.asarray(after.any(axis=1))
             return
         old = waves.s64(EXEC)
         value = compute(source(waves), old)
@@ -474,7 +476,7 @@ def _bitset(instruction: Instruction) -> Run:
     first = scalar32(_source(instruction, "src0"))
     place = scalar_place(instruction.get("sdst"))
     wide, to_one = instruction.name.endswith("64"), "bitset1" in instruction.name
-    kind = _U64 if wide else _U32
+    kind: Any = _U64 if wide else _U32
 
     def run(waves: Waves) -> None:
         bit = kind(1) << (first(waves).astype(kind) & kind(63 if wide else 31))
@@ -560,7 +562,9 @@ def _bind_sopk(instruction: Instruction) -> Run:
     if name == "s_addk_i32":
 
         def add(waves: Waves) -> None:
-            total, waves.scc = _add_signed(waves.s(place), value)  # type: ignore[assignment]
+            total, scc = _add_signed(waves.s(place), value)
+            assert scc is not None
+            waves.scc = scc
             waves.set_s(place, total)
 
         return add

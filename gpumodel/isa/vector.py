@@ -41,10 +41,10 @@ Run = Callable[[Waves], None]
 Store = Callable[[Waves, Any], None]
 
 _U32 = np.uint32
-_KEEPS_HIGH = frozenset(
-    ("v_mad_f16", "v_mad_u16", "v_mad_i16", "v_fma_f16", "v_div_fixup_f16", "v_bitop3_b16", "v_add_i16", "v_sub_i16")
-    + tuple(f"v_{what}3_{kind}" for what in ("min", "max", "med") for kind in ("f16", "i16", "u16"))
-)
+_KEEPS_HIGH = {
+    *("v_mad_f16", "v_mad_u16", "v_mad_i16", "v_fma_f16", "v_div_fixup_f16", "v_bitop3_b16", "v_add_i16", "v_sub_i16"),
+    *(f"v_{what}3_{kind}" for what in ("min", "max", "med") for kind in ("f16", "i16", "u16")),
+}
 _PAD, _SIGN, _PRESERVE = range(3)  # dst_unused of SDWA
 _NOTHING = frozenset(("v_nop", "v_clrexcp"))
 
@@ -305,10 +305,7 @@ def _wanted(instruction: Instruction, op: Op) -> dict[str, int]:
 
 def _bind(instruction: Instruction, op: Op, move: Callable[[Waves, Any], Any] | None = None) -> Run:
     """`move` is applied to the first source."""
-    gets = [
-        _source(instruction, field, kind)
-        for field, kind in zip(_fields(instruction, op), op.sources, strict=True)
-    ]
+    gets = [_source(instruction, field, kind) for field, kind in zip(_fields(instruction, op), op.sources, strict=True)]
     store = _result(instruction, op)
     wanted = _wanted(instruction, op)
     run: Callable[..., Any] = op.run
@@ -374,7 +371,11 @@ def _registers(instruction: Instruction, field: str, count: int) -> Fetch:
 
         def same(waves: Waves) -> Array:
             value = constant(waves)
-            parts = [value] if kind == "u32" else [value.view(np.uint64).astype(_U32), (value.view(np.uint64) >> np.uint64(32)).astype(_U32)]
+            parts = (
+                [value]
+                if kind == "u32"
+                else [value.view(np.uint64).astype(_U32), (value.view(np.uint64) >> np.uint64(32)).astype(_U32)]
+            )
             return np.stack([waves.full(part) for part in parts] * (count // len(parts)))
 
         return same

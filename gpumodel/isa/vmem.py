@@ -291,7 +291,7 @@ def bind(instruction: Instruction) -> Run:
 
         return share.bind(instruction)
     prefix, _, verb = name.partition("_")
-    if "_lds_" in name or instruction.format == "MUBUF" and instruction.word >> 16 & 1:
+    if "_lds_" in name or (instruction.format == "MUBUF" and instruction.word >> 16 & 1):
         raise NotModelled(f"{name} into LDS")
     within: Address | None = None
     space: Space
@@ -339,7 +339,7 @@ def _bind(instruction: Instruction, space: Space, address: Address, verb: str, w
     word = what.removesuffix("_x2")
     if not word.startswith("pk_"):
         word = re.sub(r"_f(32|64)$", "_f", word)
-    returns = instruction.has("vdst") or instruction.format == "MUBUF" and bool(instruction.word >> 14 & 1)
+    returns = instruction.has("vdst") or (instruction.format == "MUBUF" and bool(instruction.word >> 14 & 1))
     result = target if returns else None
     swap = (data, data + size // 4) if word == "cmpswap" else None
     return _atomic(space, address, word, size, data, result, swap=swap, within=within)

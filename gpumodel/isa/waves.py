@@ -32,9 +32,7 @@ _ZERO_LANES: Array = np.zeros((1, 1), np.uint32)
 class Waves:
     """`group`: of each wave, its work-group among those that run together; `number`: its own number among them."""
 
-    def __init__(
-        self, context: Context, count: int, lanes: int, group: Array, number: Array, active: Array
-    ) -> None:
+    def __init__(self, context: Context, count: int, lanes: int, group: Array, number: Array, active: Array) -> None:
         self.context = context
         self.count = count
         self.lanes = lanes
@@ -181,7 +179,7 @@ class Waves:
         index = np.flatnonzero(chosen)
 
         def rows(value: Array | None) -> Array | None:
-            return value if value is None or value.shape[0] == 1 and self.count != 1 else value[index]
+            return value if value is None or (value.shape[0] == 1 and self.count != 1) else value[index]
 
         other = self._shape()
         other.count = len(index)
@@ -210,9 +208,7 @@ class Waves:
             if a.shape[0] == b.shape[0] == 1 and a.shape == b.shape and np.array_equal(a, b):
                 return a
             width = max(a.shape[1:], b.shape[1:])
-            return np.concatenate(
-                (np.broadcast_to(a, (self.count, *width)), np.broadcast_to(b, (other.count, *width)))
-            )
+            return np.concatenate((np.broadcast_to(a, (self.count, *width)), np.broadcast_to(b, (other.count, *width))))
 
         both.scc = rows(self.scc, other.scc, np.zeros(1, bool))  # type: ignore[assignment]
         both._masks = {}

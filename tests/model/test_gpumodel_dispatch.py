@@ -79,12 +79,14 @@ def test_program_stores_adds_and_copies() -> None:
     assert ("GC[0]", 8, 8) in rig.memory.seen  # the hub of the XCC, the VMID of the queue, client TCP
 
 
-def test_unknown_code_ends_at_once_and_is_recorded() -> None:
+def test_unknown_code_halts_the_waves_and_is_recorded() -> None:
     rig, queue = prepared()
-    rig.put(PROGRAM, 0xD1FE0000, 0)
+    rig.put(PROGRAM, 0xFFFF_FFFF, 0)
     queue.submit(*dispatch(PROGRAM), release_mem(SIGNAL, 1))
-    assert rig.get(SIGNAL) == 1
-    assert rig.gpu.wrongs == ["dispatch: program at 0x400000 of XCC 0 not interpreted: starts 0xd1fe0000"]
+    assert rig.get(SIGNAL) == 0
+    why = f"0xffffffff begins no instruction of gfx950 (at {PROGRAM:#x})"
+    assert rig.gpu.wrongs[0] == f"dispatch: program at {PROGRAM:#x} of XCC 0: {why}"
+    assert "waves halted at an illegal instruction" in rig.gpu.wrongs[1]
 
 
 def endless() -> tuple[Rig, Queue]:

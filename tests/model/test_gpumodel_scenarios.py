@@ -13,7 +13,7 @@ from base.clock import VirtualClock
 from gpumodel import open_models
 from gpumodel.dispatch import Dispatch, Outcome
 from gpumodel.faults import THROTTLERS
-from gpumodel.shader import run
+from gpumodel.isa.launch import run
 from gpumodel.smu_tables import THROTTLED_CLOCK
 from repro.kernels import DESCRIPTOR_BYTES, UNMAPPED_VA, code_object
 from tests.engine_rig import Queue, Rig, dispatch, release_mem
@@ -107,19 +107,19 @@ def test_branch_onto_itself_and_word_that_is_none_keep_their_queue() -> None:
     assert launched(0xFFFFFFFF)[0].get(SIGNAL) == 0
 
 
-def test_instruction_that_is_not_known_ends_the_wave_and_is_recorded() -> None:
-    rig, _ = launched(0xBF800000, 0xD1FE0000)
-    assert rig.get(SIGNAL) == 1
-    assert rig.gpu.wrongs == [
-        f"dispatch: program at {PROGRAM:#x} of XCC 0 not interpreted: 0xd1fe0000 at {PROGRAM + 4:#x}"
-    ]
+def test_instruction_that_is_not_modelled_stops_the_waves_and_is_recorded() -> None:
+    rig, _ = launched(0xBF800000, 0xBF920002)
+    assert rig.get(SIGNAL) == 0
+    why = f"s_trap not interpreted: 020092bf at {PROGRAM + 4:#x} of a gfx950"
+    assert rig.gpu.wrongs[0] == f"dispatch: program at {PROGRAM:#x} of XCC 0: {why}"
+    assert "waves halted at an illegal instruction" in rig.gpu.wrongs[1]
 
 
 class Bytes:
-    """Memory of one program; everything else faults."""
+    """Memory of one program in whole pages; everything else faults."""
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
+        self.data = data.ljust(-(-len(data) // 4096) * 4096, b"\0")
 
     def read(self, address: int, size: int) -> bytes:
         if not 0 <= address <= len(self.data) - size:
@@ -136,11 +136,13 @@ class Bytes:
 )
 def test_shipped_kernels_do_what_their_names_say(name: str, outcome: Outcome) -> None:
     one = Dispatch(0, 8, DESCRIPTOR_BYTES, 0, (), (1, 1, 1), (64, 1, 1), Bytes(code_object(name)))
-    run(one, lambda text: pytest.fail(text))
+    told: list[str] = []
+    run(one, "gfx942", told.append)
     assert one.outcome is outcome
+    assert len(told) == (outcome is Outcome.ILLEGAL)
 
 
 def test_shipped_kernel_with_a_bad_address_writes_there() -> None:
     one = Dispatch(0, 8, DESCRIPTOR_BYTES, 0, (), (1, 1, 1), (64, 1, 1), Bytes(code_object("invalid-address")))
     with pytest.raises(LookupError, match=hex(UNMAPPED_VA)):
-        run(one, lambda text: pytest.fail(text))
+        run(one, "gfx942", lambda text: pytest.fail(text))
