@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CODE   := base pcibus registers firmware gpumodel amdriver nvdriver probe evidence resets repro render lab runtime commands tools bench tests examples gpumend.py cli.py
 
-.PHONY: demo test test-long test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware firmware-nvidia source regs regs-check picture reset-matrix clean help
+.PHONY: demo test test-long test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware firmware-nvidia source regs regs-check isa llvm picture reset-matrix clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,8 @@ help:
 	@echo "make source    fetch the kernel source that the register tables come from into .cache/"
 	@echo "make regs      generate registers/amd and registers/data again from the kernel's headers"
 	@echo "make regs-check  are the committed tables what that source gives"
+	@echo "make llvm      fetch LLVM 22 from Debian into .cache/: tinygrad compiles kernels with it (LLVM_PATH)"
+	@echo "make isa       generate the table of instructions again from LLVM's descriptions"
 	@echo "make reset-matrix  what reset makes of every fault of the model: docs/reset-matrix.md"
 	@echo "make clean     remove .venv, .cache and what tools leave behind"
 
@@ -81,6 +83,14 @@ source: $(VENV)/.demo
 regs: $(VENV)/.dev source
 	$(BIN)/python tools/gen_structs.py
 	$(BIN)/python tools/gen_registers.py
+
+isa: $(VENV)/.demo
+	$(BIN)/python tools/get_llvm.py --source
+	$(BIN)/python tools/gen_isa.py
+	$(BIN)/python -m tests.isa_code
+
+llvm: $(VENV)/.demo
+	$(BIN)/python tools/get_llvm.py
 
 regs-check: $(VENV)/.dev
 	$(BIN)/python tools/gen_structs.py --check

@@ -1138,6 +1138,46 @@ def _require_firmware(gpu: Gpu, folder: str | None) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CodeSection:
+    """Code of a file; `lines`: gpumodel.isa.disassemble.Line, with `address`, `data`, `name`, `operands`, `text`, `label`."""
+
+    name: str
+    address: int
+    lines: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What `disassemble` found in a file, and whose instructions it took it for."""
+
+    target: str
+    sections: list[CodeSection]
+
+
+def disassemble(path: Path, target: str | None = None) -> Code:
+    """The instructions of a code object, or of a file of nothing but code; `target`: gfx942 or gfx950, None: as the file says.
+
+    Raises what reading a file raises (`base.files.read_bounded`), InvalidData (no code), UsageError (no target is known)."""
+    from base.files import MIB, read_bounded
+    from gpumodel.isa.disassemble import NotCode, code_object, lines
+
+    data = read_bounded(path, 64 * MIB)
+    doing = f"disassembling {path}"
+    try:
+        told, sections = code_object(data)
+    except NotCode as error:
+        raise InvalidData(doing, expected="code for gfx942 or gfx950", seen=str(error)) from error
+    chosen = target or told
+    if chosen is None:
+        seen = "a code object for another one" if data.startswith(b"\x7fELF") else "a file that names none"
+        next_step = "gpumend isa disassemble --target gfx942 FILE"
+        raise UsageError(doing, expected="a target: gfx942 or gfx950", seen=seen, next_step=next_step)
+    if not any(section.data for section in sections):
+        raise InvalidData(doing, expected="code", seen="an empty file")
+    return Code(chosen, [CodeSection(one.name, one.address, list(lines(chosen, one))) for one in sections])
+
+
 def model_parts() -> list[dict[str, Any]]:
     """The parts that can be modelled: part, product, id, vram_gib, xcc (None: NVIDIA has none), compute_units (NVIDIA: SMs),
     sdma (NVIDIA: copy engines), address to try."""

@@ -25,6 +25,7 @@ COMMANDS = {
     "reset": ("commands.reset", "reset_command"),
     "regs": ("commands.regs", "regs_group"),
     "trace": ("commands.trace", "trace_group"),
+    "isa": ("commands.isa", "isa_group"),
     "selftest": ("commands.selftest", "selftest_command"),
     "repro": ("commands.repro", "repro_group"),
     "clocks": ("commands.clocks", "clocks_group"),

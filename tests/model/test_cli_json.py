@@ -24,6 +24,7 @@ COMMANDS = [
     ("regs", "decode", "GRBM_STATUS", "1"),
     ("regs", "search", "GRBM_STATUS"),
     ("trace", "show", "no-such-file"),
+    ("isa", "disassemble", "no-such-file"),
     ("model", "list"),
     ("model", "faults"),
     ("firmware", "needed", "mi300x"),
