@@ -3,8 +3,8 @@
 Hardware gives these to about one unit in the last place; the model gives the float64 answer rounded, so compare with tolerance.
 The f32 forms know no subnormals, whatever the mode says: as operands they are zeros, as results they become zeros of that sign.
 Source: LLVM 22, SIISelLowering.cpp LowerFDIV32 ("v_rcp_f32 which does not handle denormals") and AMDGPUISelLowering.cpp
-lowerFEXP2, LowerFLOG2, lowerFSQRT (operands are scaled out of the subnormal range first); sine and cosine take turns, and are 0
-beyond 256 of them: AMD CDNA3 instruction set architecture manual."""
+lowerFEXP2, LowerFLOG2, lowerFSQRT (operands are scaled out of the subnormal range first); sine and cosine take turns,
+and are those of 0 beyond 256 of them: AMD CDNA3 instruction set architecture manual."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def _rsq(value: Array) -> Array:
 def _turns(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
     def run(turns: Array) -> Array:
         # Whole turns are taken off before pi comes in, so that what is left is exact.
-        angle = (turns - np.rint(turns)) * (2 * np.pi)
-        result = np.where(np.abs(turns) > _FARTHEST_TURN, 0.0, function(angle))
-        return np.where(np.isfinite(turns), result, np.nan)
+        angle = np.where(np.abs(turns) > _FARTHEST_TURN, 0.0, turns - np.rint(turns)) * (2 * np.pi)
+        return np.where(np.isfinite(turns), function(angle), np.nan)
 
     return run
 

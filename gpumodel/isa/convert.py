@@ -31,6 +31,17 @@ def _cast(dtype: Any) -> Callable[[Array], Array]:
     return lambda value: value.astype(dtype)
 
 
+def to_f16(value: Array) -> Array:
+    """To nearest even, NaN quieted (NumPy keeps a signalling one)."""
+    half = value.astype(np.float16)
+    nan = np.isnan(value)
+    return (
+        np.where(nan, half.view(np.uint16) | np.uint16(0x200), half.view(np.uint16)).view(np.float16)
+        if nan.any()
+        else half
+    )
+
+
 def _nearest_up(value: Array) -> Array:
     return to_integer(np.floor(value + np.float32(0.5)), np.int32)
 
@@ -64,7 +75,7 @@ def _clip_to(dtype: Any) -> Callable[[Array], Array]:
 
 
 def to_f16_towards_zero(value: Array) -> Array:
-    nearest = value.astype(np.float16)
+    nearest = to_f16(value)
     beyond = np.abs(nearest.astype(np.float32)) > np.abs(value)
     return (nearest.view(np.uint16) - beyond.astype(np.uint16)).view(np.float16)
 
@@ -119,9 +130,9 @@ CONVERT: dict[str, Op] = {
     **ops("f32", "i32", v_cvt_f32_i32=_cast(np.float32)),
     **ops("f32", "u32", v_cvt_f32_u32=_cast(np.float32)),
     **ops("f32", "f64", v_cvt_f32_f64=_cast(np.float32)),
-    **ops("f32", "f16", v_cvt_f32_f16=_cast(np.float32)),
+    **ops("f32", "f16", v_cvt_f32_f16=lambda value: quieted(value.astype(np.float32))),
     **ops("f32", "bf16", v_cvt_f32_bf16=bf16_to_f32),
-    **ops("f16", "f32", v_cvt_f16_f32=_cast(np.float16)),
+    **ops("f16", "f32", v_cvt_f16_f32=to_f16),
     **ops("f16", "u16", v_cvt_f16_u16=_cast(np.float16)),
     **ops("f16", "i16", v_cvt_f16_i16=_cast(np.float16)),
     **ops("f32", "u32", v_cvt_off_f32_i4=_offset_i4),
@@ -130,7 +141,7 @@ CONVERT: dict[str, Op] = {
         "b32",
         "f32 f32",
         v_cvt_pkrtz_f16_f32=_pair(to_f16_towards_zero),
-        v_cvt_pk_f16_f32=_pair(_cast(np.float16)),
+        v_cvt_pk_f16_f32=_pair(to_f16),
         v_cvt_pk_bf16_f32=_pair(f32_to_bf16),
         v_cvt_pknorm_i16_f32=_pair(_norm(True)),
         v_cvt_pknorm_u16_f32=_pair(_norm(False)),

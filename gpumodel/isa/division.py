@@ -65,6 +65,7 @@ def _fmas_f32(a: Array, b: Array, c: Array, undo: Array) -> Array:
 
 
 def _fmas_f64(a: Array, b: Array, c: Array, undo: Array) -> Array:
+    a, b, c, undo = np.broadcast_arrays(a, b, c, undo)
     power = np.where(undo, np.where(exponent(c) > 1023, 128, -128), 0).astype(np.int32)
     result: Array = np.ldexp(fma_f64(a, b, c), power)
     # Scaled down to a subnormal it was rounded twice.

@@ -92,8 +92,8 @@ def fma_by_fractions(a: float, b: float, c: float, power: int = 0) -> float:
 def fma_f64(a: Array, b: Array, c: Array) -> Array:
     a, b, c = np.broadcast_arrays(a, b, c)
     product = a * b
-    plain = product + c
-    # Zero factors are exact; infinities and NaN need no care.
+    # Zero factors are exact, NaN need no care; beside an infinity a product that merely overflows is finite.
+    plain = np.where(np.isinf(c) & np.isfinite(a) & np.isfinite(b), c, product + c)
     special = ~(np.isfinite(a) & np.isfinite(b) & np.isfinite(c)) | (a == 0) | (b == 0)
     safe = _in_range(a) & _in_range(b) & _in_range(product) & ((c == 0) | _in_range(c))
     low = _error_of_product(a, b, product)

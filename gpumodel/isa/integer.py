@@ -45,14 +45,14 @@ def _high32(product: Array) -> Array:
 def add_carry(a: Array, b: Array, carry: Array | None = None) -> tuple[Array, Array]:
     total = a.astype(np.uint64) + b
     if carry is not None:
-        total += carry
+        total = total + carry
     return u32(total), total > np.uint64(0xFFFFFFFF)
 
 
 def sub_borrow(a: Array, b: Array, borrow: Array | None = None) -> tuple[Array, Array]:
     taken = b.astype(np.uint64)
     if borrow is not None:
-        taken += borrow
+        taken = taken + borrow
     return u32(a.astype(np.uint64) - taken), taken > a
 
 
@@ -137,11 +137,17 @@ def _bytes(value: Array) -> tuple[Array, ...]:
     )
 
 
-def _lerp(a: Array, b: Array, c: Array) -> Array:
-    result = np.zeros_like(a)
-    for i, (x, y, z) in enumerate(zip(_bytes(a), _bytes(b), _bytes(c), strict=True)):
-        result |= ((x + y + (z & np.uint32(1))) >> np.uint32(1)) << np.uint32(8 * i)
+def _joined(parts: list[Array], bits: int) -> Array:
+    """Fields of `bits` bits, the lowest first."""
+    result = parts[0]
+    for i, part in enumerate(parts[1:], 1):
+        result = result | (part << part.dtype.type(bits * i))
     return result
+
+
+def _lerp(a: Array, b: Array, c: Array) -> Array:
+    parts = zip(_bytes(a), _bytes(b), _bytes(c), strict=True)
+    return _joined([(x + y + (z & np.uint32(1))) >> np.uint32(1) for x, y, z in parts], 8)
 
 
 def _distance(a: Array, b: Array) -> Array:
@@ -169,10 +175,7 @@ def _four_windows(sad: Callable[[Array, Array, Array], Array], a: Array, b: Arra
 def _sad_pk(sad: Callable[[Array, Array, Array], Array]) -> Callable[[Array, Array, Array], Array]:
     def run(a: Array, b: Array, c: Array) -> Array:
         starts = [u32(c >> np.uint64(16 * i)) & np.uint32(0xFFFF) for i in range(4)]
-        result = np.zeros_like(a)
-        for i, part in enumerate(_four_windows(sad, a, b, starts)):
-            result |= (part & np.uint32(0xFFFF)).astype(np.uint64) << np.uint64(16 * i)
-        return result
+        return _joined([(part & np.uint32(0xFFFF)).astype(np.uint64) for part in _four_windows(sad, a, b, starts)], 16)
 
     return run
 
@@ -192,21 +195,21 @@ def _align(step: int, last: int) -> Callable[[Array, Array, Array], Array]:
 def _perm(high: Array, low: Array, select: Array) -> Array:
     """Each byte of `select` names a byte of {high, low} (0-7), a sign of one of their words (8-11), 0 (12) or 0xff."""
     both = (high.astype(np.uint64) << np.uint64(32)) | low
-    result = np.zeros_like(low)
-    for i, chosen in enumerate(_bytes(select)):
+    parts = []
+    for chosen in _bytes(select):
         byte = u32(both >> ((chosen & np.uint32(7)) << np.uint32(3)).astype(np.uint64)) & np.uint32(0xFF)
         if np.any(chosen > 7):
             word = ((chosen & np.uint32(3)) * np.uint32(16) + np.uint32(15)).astype(np.uint64)
             sign = u32((both >> word) & np.uint64(1)) * np.uint32(0xFF)
             constant = np.where(chosen == 12, np.uint32(0), np.uint32(0xFF))
             byte = np.where(chosen > 11, constant, np.where(chosen > 7, sign, byte))
-        result |= byte << np.uint32(8 * i)
-    return result
+        parts.append(byte)
+    return _joined(parts, 8)
 
 
 def _bitop3(a: Array, b: Array, c: Array, *, bitop3: int) -> Array:
     """Any function of three bits: bit 4a+2b+c of the table."""
-    result = np.zeros_like(a)
+    result = np.zeros_like(a & b & c)
     for row in range(8):
         if bitop3 >> row & 1:
             result |= (a if row & 4 else ~a) & (b if row & 2 else ~b) & (c if row & 1 else ~c)

@@ -5,6 +5,7 @@ bits, uint16; b32 and b64 are uint32 and uint64 whose meaning is open); "mask": 
 "mix": float32, an operand of v_fma_mix after op_sel and op_sel_hi chose between f32 and either half;
 "2xf16" "2xbf16" "2xi16" "2xu16" "2xf32" "2xu32": a tuple (low, high) after op_sel and neg; "Nxb32": N registers, a tuple.
 An instruction that keeps a part of its destination, or adds to it, names the destination as its last source.
+A source that is the same in all lanes, or in all waves, may have one lane, or one wave: what NumPy broadcasts.
 Operations are called within np.errstate(all="ignore"), and never write to what they are given."""
 
 from __future__ import annotations
