@@ -44,6 +44,7 @@ class Window:
         self.state = np.zeros(WINDOW >> PAGE_SHIFT, np.uint8)
         self.bytes = np.zeros(WINDOW, np.uint8)
         self.dirty = np.zeros(WINDOW, np.uint8)
+        self.known = [(1, 0), (1, 0)]  # pages, first and last, that were last found to be read, and written
         self.halves = self.bytes.view(np.uint16)
         self.words = self.bytes.view(np.uint32)
         self.dirty_halves = self.dirty.view(np.uint16)
@@ -110,11 +111,17 @@ class WaveMemory:
             return
         self.stores += 1
         window = self._one_window(address, size, True)
-        if window is not None and size == 1:
+        if window is not None:
             offset = (address - np.uint64(window.base)).astype(np.int64)
-            window.bytes[offset] = value.astype(np.uint8)
-            window.dirty[offset] = 0xFF
-            return
+            if size == 1:
+                window.bytes[offset] = value.astype(np.uint8)
+                window.dirty[offset] = 0xFF
+                return
+            if not np.bitwise_or.reduce(offset, axis=None) & 1:
+                index = offset >> 1
+                window.halves[index] = value.astype(np.uint16)
+                window.dirty_halves[index] = 0xFFFF
+                return
         self._store_slowly(address, value, size)
 
     def atomic(self, flat: Array, size: int, change: Callable[[Array, Array], Array]) -> Array:
@@ -160,6 +167,7 @@ class WaveMemory:
         for window in self._windows.values():
             for page in np.flatnonzero(window.state == WRITTEN):
                 window.state[page] = READ
+                window.known[True] = (1, 0)
                 self._write_back(window, int(page))
         self._flush_runs()
 
@@ -184,7 +192,12 @@ class WaveMemory:
             return None
         first, last = low - window.base >> PAGE_SHIFT, high - window.base >> PAGE_SHIFT
         wanted = WRITTEN if write else READ
-        if window.state[first : last + 1].min() < wanted:
+        known = window.known[write]
+        if known[0] <= first and last <= known[1]:
+            return window
+        if window.state[first : last + 1].min() >= wanted:
+            window.known[write] = first, last
+        else:
             if first == last:
                 pages = np.array([first])
             else:

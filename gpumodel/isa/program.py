@@ -9,11 +9,9 @@ from functools import lru_cache
 
 from gpumodel.isa import decode, scalar, smem, vector, vmem
 from gpumodel.isa.decode import LONGEST, Instruction, UnknownEncoding
-from gpumodel.isa.memory import WaveMemory
+from gpumodel.isa.memory import PAGE, WaveMemory
 from gpumodel.isa.stop import Illegal, NotModelled
 from gpumodel.isa.waves import Waves
-
-AHEAD = 256  # bytes that are read at once
 
 
 class Flow(Enum):
@@ -94,23 +92,44 @@ def bind(target: str, word: int) -> Step:
     return Step(instruction, run, Flow.NEXT)
 
 
+@lru_cache(maxsize=256)
+def _page_steps(target: str, address: int, code: bytes) -> dict[int, Step]:
+    """What was bound of a page with such code before: kernels run again and again."""
+    return {}
+
+
 class Program:
-    """The code that the waves of a dispatch run."""
+    """The code that the waves of a dispatch run. `steps`: what is bound of it, by address."""
 
     def __init__(self, target: str, memory: WaveMemory) -> None:
         self.target = target
+        self.steps: dict[int, Step] = {}
         self._memory = memory
-        self._steps: dict[int, Step] = {}
+        self._pages: dict[int, tuple[bytes, dict[int, Step]]] = {}
 
     def step(self, pc: int) -> Step:
         """Raises what memory raises where there is no code, Illegal, NotModelled with its name and encoding."""
-        step = self._steps.get(pc)
+        step = self.steps.get(pc)
+        if step is not None:
+            return step
+        code, known = self._page(pc)
+        self.steps.update(known)
+        step = known.get(pc)
         if step is None:
-            step = self._steps[pc] = self._bound(pc)
+            step = self.steps[pc] = self._bound(pc, code)
+            if pc % PAGE + step.size <= PAGE:
+                known[pc] = step
         return step
 
-    def _bound(self, pc: int) -> Step:
-        word = int.from_bytes(self.code(pc, LONGEST), "little")
+    def _page(self, pc: int) -> tuple[bytes, dict[int, Step]]:
+        page = pc & -PAGE
+        if page not in self._pages:
+            code = self._memory.read(page, PAGE)
+            self._pages[page] = code, _page_steps(self.target, page, code)
+        return self._pages[page]
+
+    def _bound(self, pc: int, code: bytes) -> Step:
+        word = int.from_bytes(self._code(pc, code), "little")
         try:
             instruction = decode.decode(self.target, word)
             return bind(self.target, word & (1 << 8 * instruction.size) - 1)
@@ -120,13 +139,13 @@ class Program:
             shown = instruction.word.to_bytes(instruction.size, "little").hex(" ", 4)
             raise NotModelled(f"{missing.reason} not interpreted: {shown} at {pc:#x} of a {self.target}") from None
 
-    def code(self, pc: int, size: int) -> bytes:
-        """Bytes from an address on; zeros where the last page of the code ends before."""
-        page_end = (pc | 0xFFF) + 1
-        data = self._memory.read(pc, min(size, page_end - pc))
-        if len(data) < size and _needs_more(self.target, data):
-            data += self._memory.read(page_end, size - len(data))
-        return data.ljust(size, b"\0")
+    def _code(self, pc: int, code: bytes) -> bytes:
+        """As many bytes as the longest instruction has; zeros where its page is the last and the instruction ends in it."""
+        at = pc % PAGE
+        data = code[at : at + LONGEST]
+        if len(data) < LONGEST and _needs_more(self.target, data):
+            data += self._page(pc + LONGEST)[0][: LONGEST - len(data)]
+        return data.ljust(LONGEST, b"\0")
 
 
 def _needs_more(target: str, data: bytes) -> bool:

@@ -108,7 +108,7 @@ class Runner:
             self._parts = [one for one in self._parts if one is not part and one is not other]
             self._parts.append(_Part(part.waves.joined(other.waves)))
             return
-        steps = self._program._steps
+        steps = self._program.steps
         fetch = self._program.step
         waves = part.waves
         pc = waves.pc

@@ -110,7 +110,9 @@ class Waves:
     @property
     def all_active(self) -> bool:
         """Whether no lane of those that exist is off."""
-        mask = self.active
+        mask = self._masks.get(EXEC)
+        if mask is None:
+            mask = self.mask(EXEC)
         if self._known_full[0] is not mask:
             self._known_full = (mask, bool(mask.all()))
         return self._known_full[1]
