@@ -216,6 +216,7 @@ class Gfx:
         self.saved.clear()
         self._drop(list(self.queues))
         self.resources = [Resources() for _ in range(XCCS)]
+        self.divide(1)
         if not self._gpu.is_used:
             return
         self._rlc_started.update(range(XCCS))
@@ -304,6 +305,12 @@ class Gfx:
         """Which of how many XCCs of its partition this is: they run one grid together, a group each in turn."""
         partition = Regs.CP_HYP_XCP_CTL.kind(self._get(xcc, "CP_HYP_XCP_CTL"))
         return partition.VIRTUAL_XCC_ID, max(1, partition.NUM_XCC_IN_XCP)
+
+    def divide(self, partitions: int) -> None:
+        """So many partitions of neighbouring XCCs; after power-on all are one (SPX). # guess: who writes this register then"""
+        each = XCCS // partitions
+        for xcc in range(XCCS):
+            self._set(xcc, "CP_HYP_XCP_CTL", int(Regs.CP_HYP_XCP_CTL.kind.of(VIRTUAL_XCC_ID=xcc % each, NUM_XCC_IN_XCP=each)))
 
     def _bank(self, xcc: int, name: str, select: int) -> int:
         registers = self._gpu.registers

@@ -396,6 +396,7 @@ class Ring:
             raise Refusal(Status.BAD_PARAMETERS, f"{count} partitions of {XCCS} XCCs")
         value = Nbio.BIF_BX_PF0_PARTITION_COMPUTE_STATUS.kind.of(PARTITION_MODE=mode)
         self._gpu.registers.set("NBIO[0].BIF_BX_PF0_PARTITION_COMPUTE_STATUS", int(value))
+        self._gpu.gfx.divide(count)
 
     def _nps_mode(self, command: psp_gfx_cmd_resp) -> None:
         """Only noted: it changes at the next reset."""
