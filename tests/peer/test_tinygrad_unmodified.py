@@ -20,6 +20,7 @@ import pytest
 import gpumend
 from gpumodel.device import ModelTransport
 from tests.peer.tinygrad_client import MOVED, PEER_BYTES, QUEUES, SIZES, digest, payload
+from tools import get_llvm
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = Path(__file__).with_name("tinygrad_client.py")
@@ -35,11 +36,18 @@ print("llvm ok")
 PARTS = {"mi300x": ("gfx942", 192, 40), "mi350x": ("gfx950", 288, 36)}
 
 
+def compiler() -> dict[str, str]:
+    """The LLVM library of `make llvm`, which knows both parts; tinygrad's own search stops before it."""
+    told = os.environ.get("LLVM_PATH") or (str(get_llvm.LIBRARY) if get_llvm.LIBRARY.exists() else "")
+    return {"LLVM_PATH": told} if told else {}
+
+
 @pytest.fixture(scope="session")
 def python() -> str:
     """The interpreter that has tinygrad."""
     told = os.environ.get("GPUMEND_TINYGRAD_PYTHON", sys.executable)
-    done = subprocess.run([told, "-c", PROBE], capture_output=True, text=True, timeout=LIMIT_S)
+    environment = {**os.environ, **compiler()}
+    done = subprocess.run([told, "-c", PROBE], env=environment, capture_output=True, text=True, timeout=LIMIT_S)
     if f"version {VERSION}\n" not in done.stdout:
         why = (done.stdout + done.stderr).strip().splitlines()[-1:]
         pytest.skip(f"{told} has no tinygrad {VERSION} ({' '.join(why)}): set GPUMEND_TINYGRAD_PYTHON")
@@ -92,6 +100,7 @@ def run(python: str, cache: Path, address: str, what: str, count: int = 1) -> su
         "REMOTE": address,
         "HCQDEV_WAIT_TIMEOUT_MS": "10000",
         "PYTHONPATH": str(ROOT),
+        **compiler(),
     }
     command = [python, str(CLIENT), what, str(count)]
     return subprocess.run(command, env=environment, cwd=cache, capture_output=True, text=True, timeout=LIMIT_S)
@@ -148,6 +157,15 @@ def test_tinygrad_touches_nothing_that_the_model_does_not_know(python: str, cach
         assert (dict(gpu.unknown_accesses), gpu.wrongs, server.defects) == ({}, [], [])
     finally:
         server.close()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_tinygrad_computes_on_what_its_compiler_makes(python: str, cache: Path, part: str) -> None:
+    if not compiler():
+        pytest.skip("no LLVM that knows both parts: make llvm")
+    with served(f"{part}?state=cold") as address:
+        seen = told(python, cache, address, "tensors")
+    assert seen == {"added": [2.0, 3.0], "product": [[float(8 * row * column) for column in range(5)] for row in range(5)]}
 
 
 @pytest.mark.parametrize(("part", "count"), [("mi300x", 2), ("mi350x", 2), ("mi300x", 8)])

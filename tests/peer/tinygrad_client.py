@@ -1,6 +1,6 @@
 """Runs in a process of tinygrad's: open the GPUs that REMOTE names and work with them; tells what came of it as JSON.
 
-    python tinygrad_client.py single|hive|killed COUNT
+    python tinygrad_client.py single|hive|killed|tensors COUNT
 
 Only tinygrad's own code touches the GPUs: its AMDDevice, allocator, copy and compute queues."""
 
@@ -186,7 +186,20 @@ def killed(count: int) -> dict[str, object]:
     return {}
 
 
-RUNS: dict[str, Callable[[int], dict[str, object]]] = {"single": single, "hive": hive, "killed": killed}
+def tensors(count: int) -> dict[str, object]:
+    """What tinygrad's compiler makes, run."""
+    tensor: Any = importlib.import_module("tinygrad").Tensor
+    opened(count)
+    column = tensor([[float(row)] * 8 for row in range(5)], device="AMD")
+    return {"added": (tensor([1.0, 2.0], device="AMD") + 1).tolist(), "product": (column @ column.T).tolist()}
+
+
+RUNS: dict[str, Callable[[int], dict[str, object]]] = {
+    "single": single,
+    "hive": hive,
+    "killed": killed,
+    "tensors": tensors,
+}
 
 if __name__ == "__main__":
     print("told:" + json.dumps(RUNS[sys.argv[1]](int(sys.argv[2]))))
