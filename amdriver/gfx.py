@@ -27,6 +27,7 @@ from amdriver.pm4_fields import UnmapAction
 from amdriver.queue import AqlQueue, ComputeQueue
 from amdriver.ring import CONTROL_BYTES, Buffer, Memory, QueueStuck, VramBlock, check_ring_bytes
 from amdriver.signals import Signals
+from amdriver.waves import WaveDump, first_wave
 from base.errors import GpumendError, Unavailable, UsageError
 from registers.amd.gc_9_4_3 import Gc, SH_MEM_BASES_t, SH_MEM_CONFIG_t
 
@@ -217,6 +218,16 @@ class Gfx:
     def working(self, queue: AnyQueue) -> bool:
         """Whether a queue has something that is not done: packets that were not read, or waves."""
         return not queue.idle or self.has_waves(queue)
+
+    def first_waves(self, queue: AnyQueue) -> list[WaveDump]:
+        """Of a queue with waves: the first wave that is found on each of its XCCs that has some, with its registers."""
+        found = []
+        place = queue.slot % PIPES * QUEUES_PER_PIPE + queue.slot // PIPES
+        for xcc in queue.xccs:
+            gc = self._gc[self.xccs.index(xcc)]
+            if active_waves(self.gpu, gc) >> place & 1:
+                found.append(first_wave(self.gpu, gc, xcc))
+        return [one for one in found if one is not None]
 
     def has_waves(self, queue: AnyQueue) -> bool:
         """Whether waves of it are on one of its XCCs."""

@@ -11,7 +11,7 @@ pipe, then the device), sdma_v4_4_2.c, aldebaran.c; amd-resets.md sections 2, 3,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from amdriver.gfx import AnyQueue
     from amdriver.queue import SdmaQueue
     from amdriver.vmhub import VmFault
+    from amdriver.waves import WaveDump
 
 WATCH_S: Final = 5e-3  # how long a queue must not move to count as stuck
 FAULT_WATCH_S: Final = 10e-3
@@ -51,12 +52,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What a recovery found and did. `lost`: queues and engines whose work is gone; `attempts` () when nothing was stuck."""
+    """What a recovery found and did. `lost`: queues and engines whose work is gone; `attempts` () when nothing was stuck;
+    `waves`: the first wave on each XCC that had some, with its registers, as it stood before."""
 
     faults: tuple[VmFault, ...]
     attempts: tuple[Attempt, ...]
     lost: tuple[str, ...]
     took_s: float
+    waves: tuple[WaveDump, ...] = ()
 
     @property
     def level(self) -> Level | None:
@@ -77,7 +80,7 @@ class KernelHung(GpumendError):
         super().__init__(
             f"work of {queue}",
             expected="its end",
-            seen="\n            ".join((*map(str, recovery.faults), seen, str(recovery))),
+            seen="\n            ".join((*map(str, recovery.faults), seen, *map(str, recovery.waves), str(recovery))),
             where=where,
             next_step="what was in memory is there; run it again when its cause is gone",
             verb="faulted" if recovery.faults else "hung",
@@ -175,6 +178,7 @@ class _Work:
         self.faults: tuple[VmFault, ...] = ()
         self.attempts: list[Attempt] = []
         self.lost: dict[str, None] = {}
+        self.waves: tuple[WaveDump, ...] = ()
         self.began_s = self.clock.now()
 
     def run(self, limit: Level) -> Recovery:
@@ -183,11 +187,22 @@ class _Work:
         self.faults = tuple(self.device.gmc.faults())
         if not (self.queues or self.engines or self.faults):
             return self._result()
+        self.waves = tuple(self._look_at_waves())
         for level in _ORDER[: _ORDER.index(limit) + 1]:
             work = self._work_of(level)
             if work is not None and self._attempt(level, work):
                 return self._result()
         raise RecoveryFailed(self.device.gpu.name, self._result())
+
+    def _look_at_waves(self) -> Iterator[WaveDump]:
+        """What helps to find the cause, never what a recovery depends on."""
+        for queue in self.queues:
+            try:
+                yield from self.device.gfx.first_waves(queue)
+            except DeviceLost:
+                raise
+            except GpumendError:
+                return
 
     def _work_of(self, level: Level) -> Callable[[], tuple[str, ...]] | None:
         """None: this level has nothing that it could help."""
@@ -259,4 +274,5 @@ class _Work:
             )
 
     def _result(self) -> Recovery:
-        return Recovery(self.faults, tuple(self.attempts), tuple(self.lost), self.clock.now() - self.began_s)
+        took_s = self.clock.now() - self.began_s
+        return Recovery(self.faults, tuple(self.attempts), tuple(self.lost), took_s, self.waves)

@@ -68,6 +68,7 @@ class WaveState:
 
     pc: int
     instruction: str
+    code: tuple[int, int]  # its first two dwords
     why: str
     exec: int
     vcc: int

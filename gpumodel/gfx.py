@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gpumodel import waveregs
 from gpumodel.chips import AIDS, SHADER_ENGINES, XCCS, Chip
 from gpumodel.dispatch import Dispatch, Dispatcher, ModelPrograms, Outcome
 from gpumodel.events import Patience
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 INACTIVE_CUS_SHIFT = 16  # CC_GC_SHADER_ARRAY_CONFIG
 BROADCAST = 0xE0000000  # GRBM_GFX_INDEX after reset
+CU_BITS = 0x00FF_FFFF  # GRBM_GFX_INDEX: engine, array and CU
 ENGINE_SHIFT = 16  # GRBM_GFX_INDEX.SE_INDEX, 8 bits; bit 31 broadcasts
 RING_TEST_DONE = 0xDEADBEEF  # what the last ring test left in SCRATCH_REG0 (item 42)
 QUEUE_SELECT = 0x70F  # GRBM_GFX_CNTL without the VMID: pipe, me, queue
@@ -99,7 +101,7 @@ _PLAIN = (
     "DB_DEBUG2",
     "SPI_WCL_PIPE_PERCENT_*",
     "SQ_CONFIG1",
-    "SQ_IND_*",
+    "SQ_IND_INDEX",
     "SQ_TIMEOUT_*",
     "SPI_CSQ_WF_ACTIVE_*",
     "TCP_CNTL",
@@ -216,7 +218,6 @@ class Gfx:
         self.saved.clear()
         self._drop(list(self.queues))
         self.resources = [Resources() for _ in range(XCCS)]
-        self.divide(1)
         if not self._gpu.is_used:
             return
         self._rlc_started.update(range(XCCS))
@@ -302,15 +303,19 @@ class Gfx:
         return bases.SHARED_BASE, bases.PRIVATE_BASE
 
     def share(self, xcc: int) -> tuple[int, int]:
-        """Which of how many XCCs of its partition this is: they run one grid together, a group each in turn."""
+        """Which of how many XCCs of its partition this is: they run one grid together, a group each in turn. Where nobody has
+        made partitions all XCCs are one (SPX)."""
         partition = Regs.CP_HYP_XCP_CTL.kind(self._get(xcc, "CP_HYP_XCP_CTL"))
-        return partition.VIRTUAL_XCC_ID, max(1, partition.NUM_XCC_IN_XCP)
+        if not partition.NUM_XCC_IN_XCP:
+            return xcc, XCCS
+        return partition.VIRTUAL_XCC_ID, partition.NUM_XCC_IN_XCP
 
     def divide(self, partitions: int) -> None:
-        """So many partitions of neighbouring XCCs; after power-on all are one (SPX). # guess: who writes this register then"""
+        """So many partitions of neighbouring XCCs, as gfx_v9_4_3_switch_compute_partition does it where no PSP does."""
         each = XCCS // partitions
         for xcc in range(XCCS):
-            self._set(xcc, "CP_HYP_XCP_CTL", int(Regs.CP_HYP_XCP_CTL.kind.of(VIRTUAL_XCC_ID=xcc % each, NUM_XCC_IN_XCP=each)))
+            value = Regs.CP_HYP_XCP_CTL.kind.of(VIRTUAL_XCC_ID=xcc % each, NUM_XCC_IN_XCP=each)
+            self._set(xcc, "CP_HYP_XCP_CTL", int(value))
 
     def _bank(self, xcc: int, name: str, select: int) -> int:
         registers = self._gpu.registers
@@ -376,6 +381,16 @@ class Gfx:
             stored = (stored + 0x35) & POINTER_BITS
             self._gpu.registers.store(entry, stored)
         return stored
+
+    def wave_register(self, entry: Entry) -> int:
+        """A register of a wave that does not end. # guess: they sit on the first CU of the first engine, by queue"""
+        place = Regs.SQ_IND_INDEX.kind(self._get(entry.instance, "SQ_IND_INDEX"))
+        if place.AUTO_INCR:
+            self._set(entry.instance, "SQ_IND_INDEX", int(place.replace(INDEX=place.INDEX + 1 & 0xFFFF)))
+        stuck = [queue for queue in self.queues.values() if queue.slot.xcc == entry.instance and queue.waves]
+        if self._get(entry.instance, "GRBM_GFX_INDEX") & CU_BITS or place.SIMD_ID or len(stuck) <= place.WAVE_ID:
+            return 0
+        return waveregs.read(stuck[place.WAVE_ID], place.WAVE_ID, place.INDEX, place.THREAD_ID)
 
     def shader_array(self, entry: Entry) -> int:
         """Fused-off CUs of the shader engine that GRBM_GFX_INDEX selects; broadcast reads engine 0."""
@@ -563,6 +578,7 @@ def declare(layout: Layout, chip: Chip) -> None:
         unit.active(Regs.GRBM_SOFT_RESET, on_write=Gfx.soft_reset)
         unit.active(Regs.SPI_COMPUTE_QUEUE_RESET, on_write=Gfx.queue_reset)
         unit.active(Regs.SQ_CMD, on_write=Gfx.sq_command)
+        unit.active(Regs.SQ_IND_DATA, on_read=Gfx.wave_register)
         unit.active(Regs.RLC_CNTL, on_read=Gfx.rlc_control)
         unit.active(Regs.RLC_SAFE_MODE, on_write=Gfx.safe_mode)
         unit.active(Regs.RLC_CAPTURE_GPU_CLOCK_COUNT, on_write=Gfx.capture_clock)

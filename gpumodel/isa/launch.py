@@ -15,6 +15,7 @@ import numpy as np
 
 from gpumodel.dispatch import Outcome, WaveState
 from gpumodel.isa.context import Context
+from gpumodel.isa.decode import UnknownEncoding, decode
 from gpumodel.isa.local import LDS_GRANULE, LocalMemory
 from gpumodel.isa.memory import TooMuch, WaveMemory
 from gpumodel.isa.program import Program
@@ -151,9 +152,13 @@ def _scalars(dispatch: Dispatch, batch: Batch, waves: Waves, per_group: int) -> 
 def state_of(waves: Waves, program: Program, why: str) -> WaveState:
     """The registers of the first of some waves."""
     try:
-        instruction = program.step(waves.pc).instruction.name
-    except Exception as reason:  # noqa: BLE001  # there is none, and why was told
-        instruction = f"? ({type(reason).__name__})"
+        code = int.from_bytes(program.code(waves.pc), "little")
+    except Exception:  # noqa: BLE001  # there is none, and memory has said why
+        code = 0
+    try:
+        instruction = decode(program.target, code).name
+    except UnknownEncoding:
+        instruction = "unknown"
 
     def scalar(index: int) -> int:
         return int(waves.s(index)[0])
@@ -165,6 +170,7 @@ def state_of(waves: Waves, program: Program, why: str) -> WaveState:
     return WaveState(
         pc=waves.pc,
         instruction=instruction,
+        code=(code & 0xFFFFFFFF, code >> 32 & 0xFFFFFFFF),
         why=why,
         exec=scalar(EXEC) | scalar(EXEC + 1) << 32,
         vcc=scalar(VCC) | scalar(VCC + 1) << 32,

@@ -121,6 +121,10 @@ class Program:
                 known[pc] = step
         return step
 
+    def code(self, pc: int) -> bytes:
+        """The bytes of an instruction, as many as the longest has."""
+        return self._code(pc, self._page(pc)[0])
+
     def _page(self, pc: int) -> tuple[bytes, dict[int, Step]]:
         page = pc & -PAGE
         if page not in self._pages:

@@ -27,6 +27,12 @@ TOLD = {
     "lds_overrun": "memory violation by a wave of VMID 8",
     "illegal": "illegal instruction by a wave of VMID 8",
 }
+STOOD = {  # where in its code, and what TRAPSTS says
+    "bad_address": (28, "memory violation"),
+    "same_loop": (0, "runs or waits"),
+    "lds_overrun": (8, "memory violation"),
+    "illegal": (0, "illegal instruction"),
+}
 NUMBERS = 1000
 
 
@@ -39,7 +45,9 @@ def program(rig: Rig, device: Any, code: bytes, group_bytes: int = 0) -> Any:
 
 
 @BOTH
-def test_bad_kernels_a_hundred_in_a_row_are_told_and_the_next_one_is_right(part: str, target: str, firmware_dir: Path) -> None:
+def test_bad_kernels_a_hundred_in_a_row_are_told_and_the_next_one_is_right(
+    part: str, target: str, firmware_dir: Path
+) -> None:
     import struct
 
     numbers = struct.pack(f"<{NUMBERS}f", *range(NUMBERS))
@@ -55,10 +63,24 @@ def test_bad_kernels_a_hundred_in_a_row_are_told_and_the_next_one_is_right(part:
             with pytest.raises(DispatchFailed) as told:
                 device.synchronize(timeout=2000)
             assert TOLD[name] in str(told.value)
+            check_wave(told.value, name, code[name])
             device.allocator._copyin(out, memoryview(bytearray(4 * NUMBERS)))
             good(out, source, global_size=(16, 1, 1), local_size=(64, 1, 1))
             device.synchronize()
             assert rig.content(device, out, 4 * NUMBERS) == struct.pack(f"<{NUMBERS}f", *range(1, NUMBERS + 1))
+
+
+def check_wave(error: DispatchFailed, name: str, code: bytes) -> None:
+    """The registers of the wave, read before its queue was reset."""
+    (wave,) = error.recovery.waves
+    offset, text = STOOD[name]
+    instruction = int.from_bytes(code[offset : offset + 8], "little")
+    assert wave.code == (instruction & 0xFFFFFFFF, instruction >> 32)
+    assert wave.pc & 0xFF == offset
+    assert (wave.why, wave.vmid, wave.exec) == (text, 8, (1 << 64) - 1)
+    assert [lanes[:3] for lanes in wave.vgprs[:1]] == [(0, 1, 2)]
+    assert f"instruction {instruction & 0xFFFFFFFF:08x}" in str(error)
+    assert f"v0   {0:08x} {1:08x} {2:08x}" in wave.registers()
 
 
 SCRIPT = """
@@ -68,7 +90,8 @@ runtime.tinygrad.install(sys.argv[1])
 from tinygrad import Tensor
 print((Tensor([1.0, 2.0], device="AMD") + 1).tolist())
 a = Tensor([[float(i * j % 7) for i in range(33)] for j in range(17)], device="AMD")
-print((a @ a.T).tolist() == [[sum(float(i * j % 7) * float(i * k % 7) for i in range(33)) for k in range(17)] for j in range(17)])
+wanted = [[sum(float(i * j % 7) * float(i * k % 7) for i in range(33)) for k in range(17)] for j in range(17)]
+print((a @ a.T).tolist() == wanted)
 print(a.half().sum(1).tolist() == [sum(float(i * j % 7) for i in range(33)) for j in range(17)])
 (gpu,) = runtime.tinygrad._active.found()
 print(gpu.transport.gpu.wrongs)
@@ -76,7 +99,9 @@ print(gpu.transport.gpu.wrongs)
 
 
 @BOTH
-def test_what_the_compiler_makes_of_tensors_runs_and_is_right(part: str, target: str, firmware_dir: Path, tmp_path: Path) -> None:
+def test_what_the_compiler_makes_of_tensors_runs_and_is_right(
+    part: str, target: str, firmware_dir: Path, tmp_path: Path
+) -> None:
     if not get_llvm.LIBRARY.exists():
         pytest.skip("no LLVM that knows both parts: make llvm")
     script = tmp_path / "script.py"
@@ -90,6 +115,11 @@ def test_what_the_compiler_makes_of_tensors_runs_and_is_right(part: str, target:
         "CACHEDB": str(tmp_path / "cache.db"),
     }
     done = subprocess.run(
-        [sys.executable, str(script), f"model:{part}"], env=environment, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, str(script), f"model:{part}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.stdout.splitlines() == ["[2.0, 3.0]", "True", "True", "[]"], done.stderr[-2000:]

@@ -165,7 +165,10 @@ def test_tinygrad_computes_on_what_its_compiler_makes(python: str, cache: Path, 
         pytest.skip("no LLVM that knows both parts: make llvm")
     with served(f"{part}?state=cold") as address:
         seen = told(python, cache, address, "tensors")
-    assert seen == {"added": [2.0, 3.0], "product": [[float(8 * row * column) for column in range(5)] for row in range(5)]}
+    assert seen == {
+        "added": [2.0, 3.0],
+        "product": [[float(8 * row * column) for column in range(5)] for row in range(5)],
+    }
 
 
 @pytest.mark.parametrize(("part", "count"), [("mi300x", 2), ("mi350x", 2), ("mi300x", 8)])
