@@ -17,7 +17,7 @@ LIMIT_S = 30.0
 
 
 def main(*addresses: str) -> None:
-    told = {}
+    told: dict[str, int | list[int]] = {}
     found = gpumend.list_gpus(addresses)
     with gpumend.open_found(found[0], slot=0) as one, gpumend.open_found(found[1], slot=1) as other:
         signal = one.raw.alloc(4096, where="host", uncached=True)
