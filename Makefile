@@ -7,6 +7,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CODE   := base pcibus registers firmware gpumodel amdriver nvdriver probe evidence resets repro render lab runtime commands tools bench tests examples gpumend.py cli.py
 
+# The tests start some hundred processes: each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-long test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware firmware-nvidia source regs regs-check isa llvm picture reset-matrix clean help
 .DEFAULT_GOAL := help
 

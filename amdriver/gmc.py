@@ -336,26 +336,32 @@ class Gmc:
     def map_host(self, peer: Buffer, *, owner: str = "") -> Buffer:
         """Memory of the host that another GPU allocated, at the same address here: for signals that both write.
 
-        Raises UsageError (not host memory, no slot), Unavailable (behind an IOMMU each device has bus addresses of its
-        own), Closed, OutOfVram."""
+        Behind VFIO each GPU has bus addresses of its own for it.
+        Raises UsageError (not host memory, no slot), Unavailable (one GPU through VFIO, the other not; no room for it),
+        NotPermitted (limit of locked memory), Closed, OutOfVram."""
         doing = f"mapping {peer.name} of {peer.gmc.gpu.name}"
         peer._check_open(doing)
         if peer.host is None:
             raise UsageError(doing, expected="memory of the host", seen=f"memory of kind {peer.where}")
-        for one in (self.gpu, peer.gmc.gpu):
-            if Can.VIA_DRIVER in one.transport.can:
-                raise Unavailable(
-                    doing,
-                    expected="GPUs that see host memory at the same bus addresses",
-                    seen=f"{one.name} is reached through VFIO, where each has its own",
-                    where=self.gpu.name,
-                    next_step="open the GPUs by their bus addresses (no IOMMU), or use one GPU",
-                )
+        own_addresses = [Can.VIA_DRIVER in one.transport.can for one in (self.gpu, peer.gmc.gpu)]
+        if own_addresses[0] != own_addresses[1] or (own_addresses[0] and not hasattr(self.gpu.transport, "share_dma")):
+            raise Unavailable(
+                doing,
+                expected="GPUs that are all reached through VFIO, or all without",
+                seen="behind VFIO each has bus addresses of its own",
+                where=self.gpu.name,
+                next_step="open all of them by vfio: addresses, or all by their bus addresses (no IOMMU)",
+            )
         va = self._same_address(doing, peer)
-        buffer = Buffer(self, peer.size, owner or peer.owner, "peer", va, peer=peer)
+        try:
+            shared = DmaMemory(self.gpu.transport, peer.size, owner=owner, of=peer.host) if own_addresses[0] else None
+        except BaseException:
+            va.allocator.free(va)
+            raise
+        buffer = Buffer(self, peer.size, owner or peer.owner, "peer", va, peer=peer, host=shared)
         peer.mapped_by.append(buffer)
         flags = pte_flags(self.gpu.part.arch, Where.SYSTEM, uncached=True)
-        return self._map(buffer, peer.host.runs, flags)
+        return self._map(buffer, (shared or peer.host).runs, flags)
 
     def _same_address(self, doing: str, peer: Buffer) -> Allocation:
         """The owner's address of it, taken here too."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self, cast
 
 import numpy as np
 
 from base.errors import InvalidData, OutOfMemory, Refused, Unavailable, UsageError
-from pcibus.transport import Can, DmaBuffer, Transport
+from pcibus.transport import Can, DmaBuffer, DmaSharer, Transport
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -552,7 +552,8 @@ class DmaMemory:
 
     Raises NoDma, BadSize, BadDmaAddress (the buffer is given back), BadAddress, Closed."""
 
-    def __init__(self, transport: Transport, size_bytes: int, *, owner: str = "") -> None:
+    def __init__(self, transport: Transport, size_bytes: int, *, owner: str = "", of: DmaMemory | None = None) -> None:
+        """`of`: the same memory as another device's, at this device's own bus addresses (a `DmaSharer`)."""
         self.where = transport.name
         self.owner = owner
         self.size_bytes = pages_of(size_bytes) << PAGE_SHIFT
@@ -573,7 +574,10 @@ class DmaMemory:
                 where=self.where,
                 next_step="bind the GPU to vfio-pci, or use a model: address",
             )
-        buffer = transport.alloc_dma(self.size_bytes)
+        if of is None:
+            buffer = transport.alloc_dma(self.size_bytes)
+        else:
+            buffer = cast("DmaSharer", transport).share_dma(of._open(doing))
         try:
             self._pages = _bus_pages(doing, buffer, self.size_bytes, self.where)
         except BaseException:

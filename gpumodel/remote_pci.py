@@ -380,36 +380,43 @@ class RemoteServer:
         """Idle until the next request begins; a newcomer must begin within the time for a request."""
         while not client.incoming:
             try:
-                self._more(client)
+                client.incoming += self._chunk(client)
             except TimeoutError:
                 if first or self._stop.is_set():
                     raise _Ended from None
 
-    def _more(self, client: _Client) -> None:
+    def _chunk(self, client: _Client, most: int = _RECEIVE_BYTES) -> bytes:
         try:
-            chunk = client.sock.recv(_RECEIVE_BYTES)
+            chunk = client.sock.recv(most)
         except TimeoutError:
             raise
         except OSError as error:
             raise _Ended from error
         if not chunk:
             raise _Ended
-        client.incoming += chunk
+        return chunk
 
     def _receive(self, client: _Client, size: int) -> bytes:
-        """Exactly `size` bytes, within the time for a request."""
+        """Exactly `size` bytes, within the time for a request. What is large is put together once."""
+        if len(client.incoming) >= size:
+            data = bytes(memoryview(client.incoming)[:size])
+            del client.incoming[:size]
+            return data
+        chunks, have = [bytes(client.incoming)], len(client.incoming)
+        client.incoming.clear()
         end = time.monotonic() + self.limits.request_s
-        while len(client.incoming) < size:
+        while have < size:
             try:
-                self._more(client)
+                # What comes with a small request is likely the next one.
+                chunks.append(self._chunk(client, max(size - have, _RECEIVE_BYTES if size < _RECEIVE_BYTES else 0)))
+                have += len(chunks[-1])
             except TimeoutError:
                 end = 0.0
-            if len(client.incoming) < size and time.monotonic() > end:
+            if have < size and time.monotonic() > end:
                 raise _SentAway(f"half a request: {size} bytes did not come within {self.limits.request_s:g} s")
-        with memoryview(client.incoming) as view:
-            data = bytes(view[:size])
-        del client.incoming[:size]
-        return data
+        data = b"".join(chunks)
+        client.incoming += data[size:]
+        return data[:size]
 
     def _send(self, client: _Client, data: bytes) -> None:
         try:
@@ -593,7 +600,11 @@ class RemoteServer:
                 if at:
                     raise _Ended from error
                 raise
-            self._send(client, head + data)
+            if head and len(data) < _RECEIVE_BYTES:
+                data = head + data
+            elif head:
+                self._send(client, head)
+            self._send(client, data)
             head = b""
 
     # --- memory for DMA

@@ -260,14 +260,19 @@ class _Link:
         raise refused
 
     def post(
-        self, command: Command, device: int = 0, bar: int = 0, args: tuple[int, ...] = (), payload: bytes = b""
+        self,
+        command: Command,
+        device: int = 0,
+        bar: int = 0,
+        args: tuple[int, ...] = (),
+        payload: bytes | memoryview = b"",
     ) -> None:
         """Send a request and expect no answer."""
         sock = self._socket()
         head = REQUEST.pack(command, device, bar, *(*args, 0, 0, 0)[:3])
         try:
             if len(payload) < _JOINED_BYTES:
-                sock.sendall(head + payload)
+                sock.sendall(head + bytes(payload))
             else:
                 sock.sendall(head)
                 sock.sendall(payload)
@@ -278,22 +283,22 @@ class _Link:
 
     def data(self, size: int) -> bytes:
         """The next `size` bytes."""
-        data = bytearray(size)
-        self.fill(memoryview(data))
-        return bytes(data)
+        chunks = self.chunks(size)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def fill(self, view: memoryview) -> None:
-        """The next bytes, as many as it holds."""
+    def chunks(self, size: int) -> list[bytes]:
+        """The next `size` bytes as they come: putting large data together more than once costs more than its way."""
         sock = self._socket()
-        done = 0
-        while done < len(view):
+        chunks: list[bytes] = []
+        while size:
             try:
-                count = sock.recv_into(view[done:])
+                chunks.append(sock.recv(size))
             except OSError as error:
                 raise self._break(self._went(error)) from error
-            if not count:
+            if not chunks[-1]:
                 raise self._break(self._went(None))
-            done += count
+            size -= len(chunks[-1])
+        return chunks
 
     def text(self, size: int) -> str:
         if size > MAX_JSON_BYTES:
@@ -518,31 +523,31 @@ class RemoteTransport:
     def _read_pieces(self, command: Command, bar: int, offset: int, size: int) -> bytes:
         """Each piece is asked for before the one before has come. What was asked for is taken off the link, whatever it is."""
         pieces = [(offset + at, min(PIECE_BYTES, size - at)) for at in range(0, size, PIECE_BYTES)]
-        whole = bytearray(size)
+        chunks: list[bytes] = []
         refused: _Answered | None = None
-        with self._requests, memoryview(whole) as view:
+        with self._requests:
             self._greet()
             self._link.post(command, self.device.index, bar, pieces[0])
-            for number, (start, count) in enumerate(pieces):
+            for number, (_, count) in enumerate(pieces):
                 more = number + 1 < len(pieces) and refused is None
                 if more:
                     self._link.post(command, self.device.index, bar, pieces[number + 1])
                 try:
                     self._link.answer(command)
-                    self._link.fill(view[start - offset : start - offset + count])
+                    chunks += self._link.chunks(count)
                 except _Answered as error:
                     refused = refused or error
                 if not more:
                     break
         if refused is not None:
             raise _typed(refused, _DOING.get(command, f"asking for {command.name}"), self.name) from refused
-        return bytes(whole)
+        return b"".join(chunks)
 
     def _write(self, command: Command, bar: int, offset: int, data: bytes) -> None:
         with self._requests:
             self._greet()
             for at in range(0, len(data), PIECE_BYTES):
-                piece = data[at : at + PIECE_BYTES]
+                piece = data if len(data) <= PIECE_BYTES else memoryview(data)[at : at + PIECE_BYTES]
                 try:
                     self._link.post(command, self.device.index, bar, (offset + at, len(piece)), piece)
                 except _Answered as error:

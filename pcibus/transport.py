@@ -151,6 +151,15 @@ class ResetSource(Protocol):
         ...
 
 
+class DmaSharer(Protocol):
+    """What a transport has besides where each device has bus addresses of its own (`Can.VIA_DRIVER`)."""
+
+    def share_dma(self, buffer: DmaBuffer) -> DmaBuffer:
+        """Memory that another such transport of this process allocated, at bus addresses of this device; `close` takes it
+        from this device only. Raises UsageError (no such memory), NotPermitted, Unavailable."""
+        ...
+
+
 class InterruptSource(Protocol):
     """What a transport with `Can.INTERRUPTS` has besides."""
 

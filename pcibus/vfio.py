@@ -267,10 +267,43 @@ class VfioTransport(SysfsTransport):
         doing = f"allocating {size:#x} bytes that {self.name} can reach"
         if size <= 0:
             raise UsageError(doing, expected="a size above zero", seen=str(size), where=self.name)
-        handles = self._opened()
-        assert self._space is not None
+        self._opened()
         step = max(self._page_bytes, HUGE_BYTES if size >= HUGE_BYTES // 2 else 0)
         length = -(-size // step) * step
+        try:
+            mapped = map_anonymous(length)
+        except OSError as error:
+            raise _no_memory(doing, error, self.name) from error
+        try:
+            return self._pin(doing, mapped, size, step, owned=True)
+        except BaseException:
+            mapped.close()
+            raise
+
+    def share_dma(self, buffer: DmaBuffer) -> DmaBuffer:
+        """Memory that another VFIO transport of this process allocated, for this device too, at IOVAs of its own.
+
+        Raises UsageError (no such memory), ValueError (it was given back), NotPermitted, Unavailable, as `alloc_dma`."""
+        doing = f"sharing {buffer.size:#x} bytes of memory with {self.name}"
+        if not isinstance(buffer, VfioBuffer):
+            raise UsageError(
+                doing, expected="memory of a VFIO transport", seen=type(buffer).__name__, where=self.name,
+                next_step="reach both GPUs through VFIO, or neither",
+            )  # fmt: skip
+        mapped = buffer.memory()
+        self._opened()
+        step = max(self._page_bytes, buffer.page_size)
+        if len(mapped) % step:
+            raise Unavailable(
+                doing, expected=f"whole pages of this device's IOMMU ({step:#x} bytes)", seen=f"{len(mapped):#x} bytes",
+                where=self.name,
+            )  # fmt: skip
+        return self._pin(doing, mapped, buffer.size, step, owned=False)
+
+    def _pin(self, doing: str, mapped: mmap.mmap, size: int, step: int, *, owned: bool) -> VfioBuffer:
+        """Put memory of this process where the device can reach it."""
+        assert self._space is not None and self._handles is not None
+        container, length = self._handles.container, len(mapped)
         iova = self._space.take(length, step)
         if iova is None:
             raise Unavailable(
@@ -281,21 +314,15 @@ class VfioTransport(SysfsTransport):
                 next_step="free some memory first",
             )
         try:
-            mapped = map_anonymous(length)
-        except OSError as error:
-            self._space.give(iova, length)
-            raise _no_memory(doing, error, self.name) from error
-        try:
             flags = abi.DMA_READ | abi.DMA_WRITE
             request = bytearray(abi.DMA_MAP.pack(abi.DMA_MAP.size, flags, address_of(mapped), iova, length))
-            self._kernel.ioctl(handles.container, abi.IOMMU_MAP_DMA, request)
+            self._kernel.ioctl(container, abi.IOMMU_MAP_DMA, request)
         except BaseException as error:
-            mapped.close()
             self._space.give(iova, length)
             if isinstance(error, OSError):
                 raise self._not_pinned(doing, error, length) from error
             raise
-        buffer = VfioBuffer(mapped, size, iova, step, partial(self._unmap, handles.container, iova, length))
+        buffer = VfioBuffer(mapped, size, iova, step, partial(self._unmap, container, iova, length), owned=owned)
         self._buffers[iova] = buffer
         return buffer
 

@@ -55,10 +55,14 @@ class IovaSpace:
 
 
 class VfioBuffer:
-    """A DmaBuffer. `bus_addr` are IOVAs of pages of `page_size` bytes, in one run."""
+    """A DmaBuffer. `bus_addr` are IOVAs of pages of `page_size` bytes, in one run. `owned`: the memory goes with it; it
+    is another device's buffer otherwise."""
 
-    def __init__(self, mapped: mmap.mmap, size: int, iova: int, page_size: int, unmap: Callable[[], None]) -> None:
+    def __init__(
+        self, mapped: mmap.mmap, size: int, iova: int, page_size: int, unmap: Callable[[], None], *, owned: bool = True
+    ) -> None:
         self.size = size
+        self._owned = owned
         self.page_size = page_size
         self.bus_addr = tuple(range(iova, iova + len(mapped), page_size))
         self._mapped: mmap.mmap | None = mapped
@@ -78,7 +82,12 @@ class VfioBuffer:
         try:
             self._unmap()
         finally:
-            mapped.close()
+            if self._owned:
+                mapped.close()
+
+    def memory(self) -> mmap.mmap:
+        """What lies behind it, for another device to reach. Raises ValueError when it was given back."""
+        return self._within(0, 0)
 
     def _within(self, offset: int, size: int) -> mmap.mmap:
         if self._mapped is None:

@@ -245,7 +245,9 @@ class Allocator(HCQAllocator):
         if self._straight:
             self.dev.synchronize()
             with cpu_profile(f"TINY -> {self.dev.device}", f"{self.dev.device}:COPY"):
-                dest.meta.write(dest.va_addr - dest.meta.gpu_va, bytes(data))
+                first = dest.va_addr - dest.meta.gpu_va
+                for at in range(0, data.nbytes, STAGING_BYTES):  # a copy of all of it would cost more than its way
+                    dest.meta.write(first + at, bytes(data[at : at + STAGING_BYTES]))
             return
         with self._profiled(f"TINY -> {self.dev.device}"):
             for at in range(0, data.nbytes, STAGING_BYTES):
@@ -261,7 +263,10 @@ class Allocator(HCQAllocator):
         data = dest.cast("B")
         if self._straight:
             with cpu_profile(f"{self.dev.device} -> TINY", f"{self.dev.device}:COPY"):
-                data[:] = src.meta.read(src.va_addr - src.meta.gpu_va, data.nbytes)
+                first = src.va_addr - src.meta.gpu_va
+                for at in range(0, data.nbytes, STAGING_BYTES):
+                    part = data[at : at + STAGING_BYTES]
+                    part[:] = src.meta.read(first + at, part.nbytes)
             return
         asked: deque[tuple[int, int, int, int]] = deque()
         with self._profiled(f"{self.dev.device} -> TINY"):

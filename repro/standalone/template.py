@@ -32,6 +32,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,18 @@ class Registers:
             os.close(handle)
 
 
+# ---- section: flr bus-reset hive-reset
+def await_boot(opened: list[Any], limit_s: float, after: str) -> None:
+    """Wait for boot firmware: it is silent for a second or so after every reset, and for minutes where memory is trained."""
+    silent, end = opened, time.monotonic() + limit_s
+    while silent and time.monotonic() < end:
+        time.sleep(0.1)
+        silent = [each for each in silent if not each.booted()]
+    time.sleep(1)  # firmware negotiates the XGMI links within a second
+    if silent:
+        raise Failed(f"boot firmware silent {limit_s:g} s after {after}: {'; '.join(each.state() for each in silent)}")
+
+
 # ---- section: hive-reset
 def config_of(bdf: str) -> list[Any]:
     """(offset, bytes) that mode1 loses: BARs, device and link control, size of the resizable BAR; the command last."""
@@ -320,13 +333,7 @@ def hive_reset(bdfs: list[Any], limit_s: float) -> None:
     time.sleep(0.5)  # no register may be touched meanwhile
     for bdf in bdfs:
         config_write(bdf, [(4, b"\0\0"), *kept[bdf]])
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end and not all(registers.booted() for registers in opened):
-        time.sleep(0.1)
-    time.sleep(1)  # firmware negotiates the XGMI links within a second
-    silent = [registers.state() for registers in opened if not registers.booted()]
-    if silent:
-        raise Failed(f"boot firmware silent {limit_s:g} s after mode1: {'; '.join(silent)}")
+    await_boot(opened, limit_s, "mode1")
 
 
 # ---- section: flr bus-reset
@@ -334,6 +341,9 @@ def pci_reset(bdf: str, method: str, limit_s: float) -> None:
     """A reset by the kernel's PCI core: `flr` or `bus`."""
     written(DEVICES / bdf / "reset_method", method, 10)
     written(DEVICES / bdf / "reset", "1", limit_s)
+    with suppress(OSError, ValueError):  # that its registers cannot be read, or that it is gone, is told by look()
+        if present(bdf):
+            await_boot([Registers(bdf)], min(limit_s, 300), method)
 
 
 # ---- section: xgmi
@@ -419,11 +429,15 @@ def act(action: dict[str, Any], bdfs: list[Any]) -> None:
         # ---- section: all
 
 
+def present(bdf: str) -> bool:
+    return (DEVICES / bdf / "config").read_bytes()[:2] == b"\x02\x10"
+
+
 def look(bdfs: list[Any]) -> tuple[Any, ...]:
     """(what is wrong, what could not be told, what was seen), in words, of each GPU after an iteration."""
     wrong, unsure, seen = [], [], []
     for bdf in bdfs:
-        if (DEVICES / bdf / "config").read_bytes()[:2] != b"\x02\x10":
+        if not present(bdf):
             wrong.append(f"{bdf} is gone from the bus: config space reads all ones")
             continue
         try:

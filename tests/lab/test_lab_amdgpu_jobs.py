@@ -21,7 +21,7 @@ LOAD_LIMIT_S = 400
 PROGRAM_LIMIT_S = 240
 MARK = "gpumend-test"
 TROUBLE = re.compile(r".*(?:timeout|fault|reset|fail|WARNING|BUG|wedged).*", re.IGNORECASE)
-PARTS = ("mi350x", "mi300x")
+PARTS = ("mi350x", pytest.param("mi300x", marks=pytest.mark.long))
 ADDRESS = "{part}*{count}?vram=16"  # small, for the guest's memory
 BDFS = [f"0000:{bus:02x}:00.0" for bus in range(1, GPUS + 1)]
 DRM_RINGS = {"compute": 4, "sdma": 2}

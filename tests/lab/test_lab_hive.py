@@ -22,7 +22,7 @@ SYS = "/sys/bus/pci"
 BDFS = [f"0000:{bus:02x}:00.0" for bus in range(1, 9)]
 ALONE = {"amd.xgmi.link"}  # a member that was reset without the others: its links stay down
 PATIENCE_S = "200"  # for a probe of eight where the machine has other things to do
-# all that a selftest asks but the long copies: minutes for eight of them on two emulated processors
+# all that a selftest asks but the long copies
 SHORT = ("--skip", "memory", "--engine", "0")
 
 
@@ -164,11 +164,12 @@ def test_gpu_that_is_removed_under_its_driver_is_told_as_lost_and_starts_again(h
     assert done.json_lines() == [{"same_in_vram": True, "same_in_host": True}], done.stderr.decode()
 
 
-def test_eight_gpus_boot_and_pass_the_selftest(hive: Guest) -> None:
-    done = hive.run(["gpumend", "selftest", *SHORT, "--json"])
+def test_gpus_of_the_hive_boot_and_pass_the_selftest(hive: Guest) -> None:
+    """Two that were sick; all eight, and all of the test: test_lab_long.py."""
+    done = hive.run(["gpumend", "-g", "1", "-g", "7", "selftest", *SHORT, "--json"])
     gpus = json.loads(done.text)["gpus"]
     told = [(gpu["bdf"], gpu["status"], gpu["error"]) for gpu in gpus]
-    assert told == [(bdf, "ok", None) for bdf in BDFS]
+    assert told == [(BDFS[index], "ok", None) for index in (1, 7)]
     for gpu in gpus:
         assert {check["status"] for check in gpu["checks"] if check["name"] != "memory"} == {"ok"}
         assert {"boot", "sdma", "compute", "interrupts", "peers", "close"} <= {check["name"] for check in gpu["checks"]}

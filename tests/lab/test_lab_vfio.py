@@ -131,6 +131,13 @@ def test_dma_goes_through_the_iommu(pair: Guest) -> None:
     assert done.json_lines() == [{"same_in_vram": True, "same_in_host": True}], done.stderr.decode()
 
 
+def test_two_gpus_write_one_signal_each_at_addresses_of_its_own_iommu(pair: Guest) -> None:
+    assert pair.run(["gpumend", "-g", "1", "bind", "vfio-pci", "--yes"]).exit_code == 0
+    others = f"vfio:{OTHER}?resets=allowed"
+    done = pair.run(["python3", f"{INSIDE}/signals.py", ALLOWED, others], limit_s=300)
+    assert done.json_lines() == [{ALLOWED: 7, others: 8, "seen": [7, 8]}], done.stderr.decode()
+
+
 def test_group_that_belongs_to_root_is_not_opened_by_a_user(pair: Guest) -> None:
     done = as_user(pair, f"gpumend --on {shlex.quote(ALLOWED)} selftest --json")
     assert done.exit_code == 77

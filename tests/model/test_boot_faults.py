@@ -101,6 +101,7 @@ def test_start_with_fault_ends_with_a_typed_error(part: str, fault: str, firmwar
     assert_nothing_left(device, transport)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", ["mi300x", "mi350x"])
 @pytest.mark.parametrize("fault", [name for name in AT_START if not name.startswith(("lost", "psp-refuses:kdb"))])
 def test_start_after_the_fault_is_gone_knows_that_it_was_interrupted(part: str, fault: str, firmware_dir: Path) -> None:

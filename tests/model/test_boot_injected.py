@@ -128,6 +128,7 @@ def measured(spec: str) -> tuple[int, int]:
     return start, whole.transport.accesses - start
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("name", HARMS)
 def test_start_with_harm_from_any_access_on_ends_and_gives_everything_back(spec: str, name: str) -> None:
@@ -141,6 +142,7 @@ def test_start_with_harm_from_any_access_on_ends_and_gives_everything_back(spec:
         one.check_starts_again()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("name", [name for name in HARMS if name not in ("one-flip", "flips", "lies")])
 def test_close_with_harm_from_any_access_on_gives_everything_back(spec: str, name: str) -> None:
@@ -163,6 +165,7 @@ def default_of(fault: Fault, gpu: ModelGpu) -> ActiveFault:
     return ActiveFault(fault, fault.argument.words(gpu.chip)[str(value)] if fault.argument.words else value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("name", AT_A_START)
 def test_start_with_a_fault_that_begins_at_any_step_ends_and_gives_everything_back(spec: str, name: str) -> None:

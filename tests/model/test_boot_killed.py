@@ -88,6 +88,7 @@ def test_driver_killed_during_a_cold_start_is_followed_by_a_start_that_knows(fir
         assert end(process) == (0, "")
 
 
+@pytest.mark.long
 def test_driver_killed_in_the_middle_of_copies_and_of_the_cure(cold: str, firmware_dir: Path) -> None:
     code, lines, err = drive(cold, firmware_dir, "copies")
     assert (code, lines[-1]) == (-signal.SIGKILL, "state cold"), err
@@ -100,6 +101,7 @@ def test_driver_killed_in_the_middle_of_copies_and_of_the_cure(cold: str, firmwa
     assert "state clean" in lines
 
 
+@pytest.mark.long
 def test_second_driver_is_refused_and_told_who_drives(cold: str, firmware_dir: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", _HOLD, cold, str(firmware_dir)],

@@ -106,6 +106,7 @@ def test_run_refuses_parts_and_gpus_that_do_not_fit(capsys: pytest.CaptureFixtur
     assert "at least 2 GPUs" in err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["x.tar.gz", "x.tar.zst"])
 def test_run_into_an_archive_has_the_run_and_a_bundle(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -191,6 +192,7 @@ def begun(tmp_path: Path, folder: Path, line: bytes) -> subprocess.Popen[bytes]:
     return victim
 
 
+@pytest.mark.long
 def test_run_that_is_killed_leaves_a_folder_that_tells_how_far_it_came(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -234,6 +236,7 @@ def shorten(path: Path, count: int) -> None:
     path.write_text(json.dumps(body))
 
 
+@pytest.mark.long
 def test_interrupted_run_ends_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     victim = begun(tmp_path, folder, b'"state": "end"')

@@ -122,6 +122,7 @@ def test_selftest_gpu_lost_while_copying_exits_69_and_spares_the_others(run: Run
     assert not failed(document["gpus"][0])
 
 
+@pytest.mark.long
 def test_selftest_link_that_is_down_fails_at_both_ends_and_nothing_else(run: Run) -> None:
     code, document = run("model:mi350x*2?fault=xgmi-link-down@1")
     assert code == 1
@@ -209,6 +210,7 @@ def test_selftest_copies_that_drop_a_byte_are_found(run: Run, monkeypatch: pytes
     assert "1 of 4096 bytes differ" in bad["seen"] or "bytes differ, the first at" in bad["seen"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_selftest_interrupted_closes_and_exits_130(number: signal.Signals, firmware_dir: Path) -> None:
     """The GPUs live in this process: after the interrupt they are as after any clean close."""

@@ -26,6 +26,7 @@ def shell(command: str, **environment: str) -> tuple[int, str, str]:
     return ran.returncode, ran.stdout, ran.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", ["--on model:mi350x list", "--on nonsense list", "--version"])
 def test_closed_streams_do_not_change_the_answer(arguments: str) -> None:
     code, _, _ = shell(f"$G {arguments}")

@@ -68,6 +68,7 @@ def test_before_reset_of_a_model_has_registers_by_name_and_writes_index_register
     assert left_out == {"kernel-log", "devcoredump"}, "this machine's logs say nothing of models"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", [item.name for item in faults()])
 def test_before_reset_of_every_fault_is_complete_and_bounded(fault: str, tmp_path: Path) -> None:
     subjects, _, clock = watched(f"model:mi300x*2?fault={fault}@1")

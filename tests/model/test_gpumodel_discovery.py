@@ -114,6 +114,7 @@ def specs(draw: st.DrawFn) -> DiscoverySpec:
     )
 
 
+@pytest.mark.long
 @given(specs())
 def test_encode_any_spec_sums_sizes_and_records_are_right(spec: DiscoverySpec) -> None:
     data = encode(spec)

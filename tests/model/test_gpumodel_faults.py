@@ -244,6 +244,7 @@ def test_ras_fatal_interrupts_the_host_without_an_entry_in_the_ring() -> None:
     assert [active.fault.name for active in gpu.faults] == ["ras-fatal"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nodes", [2, 4, 8])
 def test_xgmi_link_down_shows_at_both_ends_for_every_link(nodes: int) -> None:
     for link in range(nodes - 1):
@@ -340,6 +341,7 @@ def test_lost_during_leaves_the_bus_at_its_stage_only(stage: str) -> None:
     assert transport.config_read(0, 4) == transport.read32(5, MEMSIZE) == ONES
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("one", "other"), list(combinations(STATE_FAULTS, 2)))
 def test_faults_combined_each_keeps_its_mark(one: str, other: str) -> None:
     both = with_fault(f"{one},{other}").gpu

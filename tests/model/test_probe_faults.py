@@ -162,6 +162,7 @@ PAIRS = tuple(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pair", PAIRS, ids="+".join)
 def test_probe_two_faults_on_one_gpu_both_found_unless_masked_and_the_graver_action_wins(pair: tuple[str, str]) -> None:
     report = probe_model(f"mi350x*8?fault={pair[0]}@{SICK},{pair[1]}@{SICK}").reports[SICK]

@@ -47,6 +47,7 @@ def timeline(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "timeline.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "address", "fault", "why", "restored"), REHEARSED, ids=IDS)
 def test_scenario_reproduces_with_its_fault(
     name: str, address: str, fault: str, why: str, restored: bool | None, tmp_path: Path
@@ -70,6 +71,7 @@ def test_scenario_reproduces_with_its_fault(
     assert all(gpumend.read_trace(path).events for path in traces), "the traces are such that trace show reads"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "address"), [row[:2] for row in REHEARSED], ids=IDS)
 def test_scenario_is_clean_without_the_fault(name: str, address: str, tmp_path: Path) -> None:
     report = run(name, address, tmp_path / "run", "count=2")

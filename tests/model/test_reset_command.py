@@ -91,6 +91,7 @@ def methods(document: dict[str, Any]) -> list[str]:
 # --- what the issue asks to be shown
 
 
+@pytest.mark.long
 def test_worn_out_hive_fails_at_the_seventh_and_says_what_brings_it_back(run: Run) -> None:
     address = "model:mi350x*8?fault=reset-wears-out:6"
     code, document = run(address, "--hive", "--yes", "--loop", "50", "--until-failure")
@@ -261,6 +262,7 @@ def test_unknown_gpu_is_69(capsys: pytest.CaptureFixture[str]) -> None:
 # --- explicit methods
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "method", ["mode2", "mode1", "bus-reset", "flr", "mec-reset", "sdma-reset", "restore-config", "remove-rescan"]
 )
@@ -312,6 +314,7 @@ def test_selftest_is_part_of_success_when_it_is_asked_for(run: Run) -> None:
     assert code == Exit.PROBLEM
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "tried"), [("kiq-dead", ["mode1"]), ("psp-ring-dead", ["mode1"]), ("smu-busy", ["mode1", "bus-reset"])]
 )
@@ -326,6 +329,7 @@ def test_fault_that_only_shows_at_bring_up_is_found_by_the_selftest_and_cured(
     assert document["gpus"][0]["status"] == "recovered" and document["evidence"]
 
 
+@pytest.mark.long
 def test_selftest_that_fails_in_a_hive_resets_the_hive(run: Run) -> None:
     code, document = run("model:mi350x*2?fault=kiq-dead@1", "-g", "1", "--yes", "--selftest")
     assert (code, methods(document)) == (Exit.OK, ["hive-reset"]), document

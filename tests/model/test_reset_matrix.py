@@ -21,6 +21,7 @@ def no_saved_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("faults", rows())
 def test_matrix_row_is_right_and_as_the_page_has_it(faults: str) -> None:
     cells = [run(faults, count, state) for count, state in SETTINGS]

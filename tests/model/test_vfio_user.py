@@ -645,7 +645,8 @@ def test_maps_and_files_are_bounded() -> None:
 # ---- memory that only the client can reach
 
 
-def test_memory_without_a_file_is_asked_for_by_message(serve: Serve) -> None:
+def test_memory_without_a_file_is_asked_for_by_message(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vfio_user, "DMA_WAIT_S", 30.0)  # this machine may be busy with other tests
     served = serve()
     client = served.client()
     gmc = served.gpus[0].gmc

@@ -99,6 +99,7 @@ def test_discovery_real_bases_give_the_fixed_registers(firmware_dir: Path) -> No
     assert mp0.bases[0] + 0x61 == 0x16061
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in FILES if name != "raven"])
 def test_discovery_real_file_with_any_bit_flipped_names_the_table(firmware_dir: Path, name: str) -> None:
     blob = _blob(firmware_dir, name)

@@ -33,6 +33,7 @@ def flipped(data: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WITH_CRC)
 def test_parse_real_file_with_any_header_bit_flipped_is_not_ok(firmware_dir: Path, name: str) -> None:
     data = real(firmware_dir, name)
@@ -41,6 +42,7 @@ def test_parse_real_file_with_any_header_bit_flipped_is_not_ok(firmware_dir: Pat
     assert missed == ({0x10, 0x11, 0x12, 0x13} if name.endswith("_ta.bin") else set())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(ALL_NAMES))
 def test_check_known_file_with_any_of_its_first_bits_flipped_is_a_problem(firmware_dir: Path, name: str) -> None:
     data = real(firmware_dir, name)
@@ -61,6 +63,7 @@ def test_check_known_smu_file_with_any_byte_changed_is_a_problem(firmware_dir: P
     assert [place for place in places if check(flipped(data, place * 8 + 3), name).status != "problem"] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WITH_CRC)
 def test_parse_real_file_with_any_sampled_byte_changed_is_not_ok(firmware_dir: Path, name: str) -> None:
     data = real(firmware_dir, name)
@@ -116,6 +119,7 @@ def test_payload_of_damaged_real_file_is_refused(firmware_dir: Path) -> None:
     assert "refused" in str(caught.value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(chip_folder()))
 def test_parse_small_file_cut_to_many_lengths_is_not_ok(name: str) -> None:
     data = chip_folder()[name]

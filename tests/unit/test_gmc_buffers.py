@@ -10,9 +10,9 @@ from amdriver.buffer import WINDOW_BYTES, Buffer, NotVisible, StillMapped, VramB
 from amdriver.gmc import Gmc, NotInHive
 from amdriver.memory import BadAddress, BadAlignment, BadSize, Closed, DoubleFree, NoDma, OutOfVram
 from amdriver.pte import EXECUTABLE, SYSTEM, Level
-from base.errors import Exit, UsageError, WaitTimeout
-from pcibus.transport import Can
-from tests.unit.gmc_fake import GIB, HDP_FLUSH, MIB, PAGE, Card, FakeCard, started
+from base.errors import Exit, Unavailable, UsageError, WaitTimeout
+from pcibus.transport import Can, DmaBuffer
+from tests.unit.gmc_fake import GIB, HDP_FLUSH, MIB, PAGE, Card, FakeCard, FakeDma, gpu_of, started
 
 SMALL = 256 * MIB
 
@@ -439,3 +439,72 @@ def test_map_peer_of_host_memory_or_freed_memory_is_refused() -> None:
     with pytest.raises(Closed):
         here.map_peer(buffer)
     assert here.live == ()
+
+
+# ---------------------------------------------------------------- memory of the host that several GPUs use
+
+
+class SharingCard(FakeCard):
+    """Behind an IOMMU of its own, as VFIO gives it: memory of another such GPU has other addresses here."""
+
+    def __init__(self, card: Card) -> None:
+        super().__init__(card)
+        self.can |= Can.VIA_DRIVER
+        self.shared: list[FakeDma] = []
+
+    def share_dma(self, buffer: DmaBuffer) -> DmaBuffer:
+        addresses = tuple(0x20_0000_0000 + 3 * PAGE * index for index in range(len(buffer.bus_addr)))
+        self.shared.append(FakeDma(buffer.size, buffer.page_size, addresses))
+        return self.shared[-1]
+
+
+def slotted(kinds: tuple[type[FakeCard], ...]) -> list[tuple[FakeCard, Gmc]]:
+    """A hive whose GPUs have each other's addresses free."""
+    made = []
+    for node, kind in enumerate(kinds):
+        transport = kind(Card(name=f"fake#{node}", node=node, max_region=len(kinds) - 1, segment=16 * GIB))
+        gmc = Gmc(gpu_of(transport), slot=node)
+        gmc.sw_init()
+        gmc.hw_init()
+        made.append((transport, gmc))
+    return made
+
+
+def test_map_host_behind_an_iommu_maps_the_addresses_of_this_device() -> None:
+    (_, here), (there_card, there) = slotted((SharingCard, SharingCard))
+    buffer = there.alloc(2 * PAGE, where="host", owner="signals")
+    mapped = here.map_host(buffer)
+    assert mapped.gpu_va == buffer.gpu_va
+    places = [here.tables.lookup(mapped.gpu_va + at) for at in (0, PAGE)]
+    assert [place.physical for place in places if place] == [0x20_0000_0000, 0x20_0000_0000 + 3 * PAGE]
+    (own,) = there_card.dma
+    theirs = there.tables.lookup(buffer.gpu_va)
+    assert theirs is not None and theirs.physical == own.bus_addr[0]
+    with pytest.raises(StillMapped):
+        buffer.free()
+    transport = here.gpu.transport
+    assert isinstance(transport, SharingCard)
+    mapped.free()
+    assert transport.shared[0].closed and not own.closed
+    buffer.free()
+    assert own.closed
+
+
+def test_map_host_without_an_iommu_maps_the_owners_addresses() -> None:
+    (_, here), (there_card, there) = slotted((FakeCard, FakeCard))
+    buffer = there.alloc(PAGE, where="host")
+    mapped = here.map_host(buffer)
+    found = here.tables.lookup(mapped.gpu_va)
+    assert found is not None and found.physical == there_card.dma[0].bus_addr[0]
+    mapped.free()
+    assert not there_card.dma[0].closed
+
+
+@pytest.mark.parametrize("kinds", [(SharingCard, FakeCard), (FakeCard, SharingCard)])
+def test_map_host_of_one_gpu_behind_an_iommu_and_one_without_is_refused(kinds: tuple[type[FakeCard], ...]) -> None:
+    (_, here), (_, there) = slotted(kinds)
+    buffer = there.alloc(PAGE, where="host")
+    with pytest.raises(Unavailable, match="all reached through VFIO, or all without"):
+        here.map_host(buffer)
+    assert here.live == ()
+    buffer.free()

@@ -170,6 +170,7 @@ _some = st.builds(UnmapSome, st.integers(0, 4000), _lengths)
 _steps = st.lists(st.one_of(maps(), maps(), _some, _some, _unmaps), min_size=1, max_size=8)
 
 
+@pytest.mark.long
 @given(st.lists(_steps, min_size=1, max_size=3))
 @settings(max_examples=20, deadline=None)
 def test_pagetable_random_batches_walk_like_a_dictionary(batches: list[list[Map | Unmap | UnmapSome]]) -> None:

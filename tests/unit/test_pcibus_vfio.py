@@ -10,6 +10,7 @@ import resource
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from pcibus.vfio import VfioTransport
 from pcibus.vfio_memory import IovaSpace
 from pcibus.vfio_open import resets_of
 from tests.fakesys import FakeSys
+from tests.unit.gmc_fake import FakeDma
 from tests.unit.vfio_fake import (
     BAR5,
     BDF,
@@ -465,6 +467,47 @@ def test_vfio_memory_is_shared_with_the_device(device: VfioTransport, kernel: Fa
     assert kernel.mapped == {}
     with pytest.raises(ValueError, match="given back"):
         buffer.read(0, 1)
+
+
+def test_vfio_memory_of_one_device_is_shared_with_another_at_its_own_addresses(
+    device: VfioTransport, kernel: FakeKernel, fake: FakeSys
+) -> None:
+    buffer = device.alloc_dma(8192)
+    other_kernel = FakeKernel()
+    other_kernel.ranges = ((0x30_0000_0000, 0x3F_FFFF_FFFF),)  # another IOMMU, other addresses
+    try:
+        with closing(reach(fake, other_kernel)) as other:
+            shared = other.share_dma(buffer)
+            assert set(shared.bus_addr).isdisjoint(buffer.bus_addr)
+            other_kernel.dma(shared.bus_addr[1], b"theirs")
+            assert buffer.read(4096, 6) == b"theirs"
+            shared.close()
+            shared.close()
+            assert other_kernel.mapped == {} and len(kernel.mapped) == 1
+            assert buffer.read(4096, 6) == b"theirs", "it is the owner's still"
+            left = other.share_dma(buffer)
+            buffer.close()
+            with pytest.raises(ValueError, match="given back"):
+                other.share_dma(buffer)
+        assert other_kernel.mapped == {}
+        with pytest.raises(ValueError, match="given back"):
+            left.read(0, 1)
+    finally:
+        other_kernel.finish()
+
+
+def test_vfio_shares_no_memory_of_another_kind_and_leaves_nothing_when_it_fails(
+    device: VfioTransport, kernel: FakeKernel
+) -> None:
+    with pytest.raises(UsageError, match="through VFIO, or neither"):
+        device.share_dma(FakeDma(4096, 4096, (0x1000,)))
+    buffer = device.alloc_dma(4096)
+    kernel.fails[MAP] = errno.ENOSPC
+    with pytest.raises(Unavailable, match="dma_entry_limit"):
+        device.share_dma(buffer)
+    del kernel.fails[MAP]
+    assert device.share_dma(buffer).bus_addr[0] == buffer.bus_addr[0] + 4096, "what was taken for it was given back"
+    assert buffer.read(0, 1) == b"\0"
 
 
 def test_vfio_memory_out_of_range_is_refused(device: VfioTransport) -> None:

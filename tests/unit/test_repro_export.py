@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +22,8 @@ EXPORTED = {
     "hive-reset-loop-userspace": "registers", "rebind-loop": "driver", "xgmi-retrain-loop": "registers",
 }  # fmt: skip
 STDLIB_OF_3_8 = {
-    "__future__", "argparse", "json", "mmap", "os", "pathlib", "platform", "re", "struct", "subprocess", "sys", "threading",
-    "time", "typing",
+    "__future__", "argparse", "contextlib", "json", "mmap", "os", "pathlib", "platform", "re", "struct", "subprocess", "sys",
+    "threading", "time", "typing",
 }  # fmt: skip
 NEW_SINCE_3_8 = ("removeprefix", "removesuffix", "is_relative_to", "readlink", "math.lcm", "zoneinfo")
 
@@ -138,3 +139,44 @@ def test_export_cannot_be_broken_by_a_scenario_of_somebody_else(tmp_path: Path) 
     tree = ast.parse(text)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "system"]
     assert calls == []
+
+
+class SlowGpu:
+    """Registers of a GPU whose boot firmware is up some seconds after its reset; and the clock that these pass on."""
+
+    def __init__(self, boot_s: float) -> None:
+        self.boot_s, self.now_s, self.strike_s = boot_s, 0.0, 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def written(self, path: Path, *_: object) -> None:
+        if path.name == "reset":
+            self.strike_s = self.now_s
+
+    def booted(self) -> bool:
+        return self.now_s >= self.strike_s + self.boot_s
+
+    def state(self) -> str:
+        return "its registers"
+
+
+@pytest.mark.parametrize(("boot_s", "comes_back"), [(0.0, True), (40.0, True), (900.0, False)])
+def test_exported_reset_waits_for_the_boot_firmware(tmp_path: Path, boot_s: float, comes_back: bool) -> None:
+    """A GPU that is looked at in the second after its reset is not yet one that did not come back."""
+    path = tmp_path / "flr.py"
+    path.write_text(text_of("flr-loop"))
+    script = runpy.run_path(str(path), run_name="exported")
+    names = script["pci_reset"].__globals__
+    gpu = SlowGpu(boot_s)
+    names |= {"time": gpu, "written": gpu.written, "present": lambda bdf: True, "Registers": lambda bdf: gpu}
+    if comes_back:
+        script["pci_reset"]("0000:c1:00.0", "flr", 600)
+        assert gpu.booted()
+        assert gpu.now_s < boot_s + 2
+    else:
+        with pytest.raises(script["Failed"], match="boot firmware silent 300 s after flr: its registers"):
+            script["pci_reset"]("0000:c1:00.0", "flr", 600)
