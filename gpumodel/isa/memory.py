@@ -20,6 +20,7 @@ PAGE = 1 << PAGE_SHIFT
 WINDOW_SHIFT = 28
 WINDOW = 1 << WINDOW_SHIFT
 MOST_RUNS = 64  # pieces of one page that are written back one by one
+MANY_PAGES = 8
 MOST_PAGES = 1 << 20  # 4 GiB of pages held: a dispatch that touches more is not for a model
 UNKNOWN, READ, WRITTEN = 0, 1, 2
 
@@ -165,10 +166,16 @@ class WaveMemory:
     def flush(self) -> None:
         """What was written goes to where it belongs. The memory behind may change between dispatches: start anew then."""
         for window in self._windows.values():
-            for page in np.flatnonzero(window.state == WRITTEN):
-                window.state[page] = READ
+            for first, count in runs(np.flatnonzero(window.state == WRITTEN)):
+                window.state[first : first + count] = READ
                 window.known[True] = (1, 0)
-                self._write_back(window, int(page))
+                piece = slice(first << PAGE_SHIFT, first + count << PAGE_SHIFT)
+                if window.dirty[piece].all():
+                    self._run(window.base + piece.start, window.bytes[piece].tobytes())
+                    window.dirty[piece] = 0
+                else:
+                    for page in range(first, first + count):
+                        self._write_back(window, page)
         self._flush_runs()
 
     # ---- inside
@@ -198,14 +205,13 @@ class WaveMemory:
         if window.state[first : last + 1].min() >= wanted:
             window.known[write] = first, last
         else:
-            if first == last:
-                pages = np.array([first])
-            else:
-                starts = np.unique((address.reshape(-1) - np.uint64(window.base)) >> np.uint64(PAGE_SHIFT))
-                ends = np.unique(
-                    (address.reshape(-1) - np.uint64(window.base) + np.uint64(size - 1)) >> np.uint64(PAGE_SHIFT)
-                )
-                pages = np.union1d(starts, ends).astype(np.int64)
+            pages = np.arange(first, last + 1)
+            if first != last:
+                offset = (address.reshape(-1) - np.uint64(window.base)).astype(np.int64)
+                touched = np.zeros(last + 1 - first, bool)
+                touched[(offset >> PAGE_SHIFT) - first] = True
+                touched[(offset + (size - 1) >> PAGE_SHIFT) - first] = True
+                pages = pages[touched]
             self._prepare(window, pages, low, write)
         return window
 
@@ -227,11 +233,12 @@ class WaveMemory:
         if not write:
             return
         for first, count in runs(pages[window.state[pages] == READ]):
-            for page in range(first, first + count):
-                offset = page << PAGE_SHIFT
-                at = max(offset, lowest - window.base)  # a word as it is: only whether it can be
-                at = min(at, offset + PAGE - 4) & ~3
-                self._behind.write(window.base + at, window.bytes[at : at + 4].tobytes())
+            # What is there, as it is: only whether it can be. A word of each page, unless there are so many that they are
+            # a buffer of this dispatch's own.
+            step, length = (PAGE, 4) if count < MANY_PAGES else (count << PAGE_SHIFT, count << PAGE_SHIFT)
+            for offset in range(first << PAGE_SHIFT, first + count << PAGE_SHIFT, step):
+                at = max(offset, min(lowest - window.base, offset + PAGE - 4)) & ~3
+                self._behind.write(window.base + at, window.bytes[at : min(at + length, offset + step)].tobytes())
             window.state[first : first + count] = WRITTEN
 
     def _load_slowly(self, address: Array, size: int) -> Array:
