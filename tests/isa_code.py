@@ -226,7 +226,14 @@ L0:
   s_branch L0
 """,
     "counting_loop": """
-  s_mov_b32 s8, 0
+  s_mov_b32 s8, 1
+L0:
+  s_add_i32 s8, s8, 2
+  s_cmp_lg_u32 s8, 0
+  s_cbranch_scc1 L0
+  s_endpgm
+""",
+    "counts_for_ever": """
 L0:
   s_add_i32 s8, s8, 1
   s_branch L0

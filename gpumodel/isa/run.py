@@ -56,6 +56,7 @@ class Runner:
         self._program = program
         self._left = limit
         self._parts: list[_Part] = []
+        self._closed: dict[int, bool] = {}  # branches by address: loops that nothing leaves
 
     @property
     def left(self) -> int:
@@ -163,6 +164,12 @@ class Runner:
         if step.flow is Flow.BRANCH:
             if step.instruction.name == "s_call_b64":
                 _save_pc(waves, step, waves.pc)
+            elif self._no_way_out(target, waves.pc):
+                if len(self._parts) == 1:
+                    raise Endless(waves, "a loop without a way out")
+                part.spins_at = waves.context.stores
+                self._jump(part, target)
+                return False
             return self._jump(part, target)
         taken = _CONDITIONS[step.instruction.name](waves)
         if taken.all():
@@ -177,6 +184,16 @@ class Runner:
         self._parts += [_Part(staying), _Part(going)]
         self._check_budget(waves)
         return False
+
+    def _no_way_out(self, target: int, pc: int) -> bool:
+        """Whether between the target of a branch backwards and the branch no instruction leads elsewhere."""
+        known = self._closed.get(pc)
+        if known is None:
+            at = target
+            while at < pc and self._program.step(at).flow is Flow.NEXT:
+                at += self._program.step(at).size
+            known = self._closed[pc] = target <= pc and at == pc
+        return known
 
     def _check_budget(self, waves: Waves) -> None:
         if self._left <= 0:

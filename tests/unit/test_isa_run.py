@@ -238,13 +238,20 @@ def test_state_of_a_wave_that_stopped_is_kept(target: str) -> None:
     assert "LDS at 0x20000, 4 bytes, of 0x200" in bench.told[0]
 
 
-@pytest.mark.parametrize("name", ["same_loop", "waits_for_memory"])
-def test_loop_in_which_nothing_changes_is_found_at_once(target: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("same_loop", "a loop without a way out"),
+        ("counts_for_ever", "a loop without a way out"),
+        ("waits_for_memory", "a loop that changes nothing"),
+    ],
+)
+def test_loop_that_cannot_end_is_found_at_once(target: str, name: str, why: str) -> None:
     bench = Bench(name, target)
     done = bench.run((4, 1, 1))
     assert done.outcome is Outcome.RUNNING
     assert done.state is not None
-    assert done.state.why == "a loop that changes nothing"
+    assert done.state.why == why
 
 
 def test_loop_that_counts_ends_with_the_steps_of_a_model(target: str, monkeypatch: pytest.MonkeyPatch) -> None:

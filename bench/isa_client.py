@@ -1,0 +1,83 @@
+"""A process of the benchmark of the interpreter: tinygrad's kernels on a model through our driver; tells seconds a wave
+instruction as JSON. Each dispatch is repeated warm, without the queue around it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import runtime.tinygrad
+from gpumodel.dispatch import Dispatch
+from gpumodel.isa import launch
+from gpumodel.isa.run import Runner
+from gpumodel.isa.waves import Waves
+
+ROUNDS = 9
+
+
+class Count:
+    """Wave instructions that were run, and the dispatch that was last."""
+
+    def __init__(self) -> None:
+        self.instructions = 0
+        self.last: tuple[Dispatch, str, Callable[[str], None]] | None = None
+        self._runner, self._launch = Runner.run, launch.run
+
+        def counted(runner: Runner, waves: Waves) -> None:
+            before, count = runner.left, waves.count
+            self._runner(runner, waves)
+            self.instructions += (before - runner.left) * count
+
+        Runner.run = counted  # type: ignore[method-assign, assignment]
+        launch.run = self._kept
+
+    def _kept(self, dispatch: Dispatch, target: str, record: Callable[[str], None]) -> None:
+        self.last = dispatch, target, record
+        self._launch(dispatch, target, record)
+
+    def again(self) -> float:
+        """Seconds of CPU time for a wave instruction of the last dispatch."""
+        assert self.last is not None
+        times = []
+        for _ in range(ROUNDS):
+            before, start = self.instructions, time.process_time()
+            self._launch(*self.last)
+            times.append((time.process_time() - start) / (self.instructions - before))
+        return statistics.median(times)
+
+
+def main() -> None:
+    import numpy as np
+
+    runtime.tinygrad.install(sys.argv[1])
+    count = Count()
+    from tinygrad import Device, Tensor
+
+    random = np.random.default_rng(1)
+
+    def made(*shape: int, kind: type = np.float32) -> Any:
+        return Tensor(random.standard_normal(shape).astype(kind), device="AMD").realize()
+
+    a, b, c = made(1 << 18), made(1 << 18), made(1 << 16)
+    m, n = made(64, 64), made(64, 64)
+    half_m, half_n = made(64, 64, kind=np.float16), made(64, 64, kind=np.float16)
+    works: dict[str, Callable[[], Any]] = {
+        "add 2^18 f32": lambda: a + b,
+        "exp 2^16 f32": lambda: c.exp(),
+        "matmul 64x64 f32": lambda: m @ n,
+        "matmul 64x64 f16": lambda: half_m @ half_n,
+    }
+    told = {}
+    for name, work in works.items():
+        work().realize()
+        Device["AMD"].synchronize()
+        told[name] = count.again()
+    print("told:" + json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
