@@ -1200,7 +1200,7 @@ def model_faults() -> list[dict[str, Any]]:
             "summary": fault.summary,
             "effect": fault.effect,
             "symptom": fault.symptom,
-            "shows_at": "look",
+            "shows_at": fault.shows_at,
             "cured_by": list(fault.cured_by),
         }
         for fault in nvidia.catalogue()
@@ -1509,8 +1509,9 @@ def reset_gpus(
     """The same for GPUs that `list_gpus` found: `wanted` of `everyone` in reach."""
     from resets.session import reset_all
 
-    require_amd(wanted, "resetting")
     options = options or ResetOptions()
+    if options.selftest:
+        require_amd(wanted, "testing after a reset")
     means = _reset_means(everyone, options, watcher, asked)
     report = reset_all(everyone, wanted, _reset_request(options), means)
     return _selftested(report, everyone, wanted, options, means) if options.selftest else report
@@ -1523,7 +1524,6 @@ def plan_reset(
     those GPUs that are never reset, with why. Writes nothing."""
     from resets.session import preview_all
 
-    require_amd(wanted, "previewing a reset of")
     options = options or ResetOptions()
     return preview_all(everyone, wanted, _reset_request(options), _reset_means(everyone, options, None, None))
 
@@ -1547,7 +1547,6 @@ def soak_reset(
     from resets.session import reset_all
     from resets.soak import Round, soak
 
-    require_amd(wanted, "resetting")
     options = replace(options or ResetOptions(), deep=True)
     asked = Asked()
     means = _reset_means(everyone, options, watcher, asked)
@@ -1642,10 +1641,13 @@ def _reset_means(
     def ours(subjects: Sequence[Subject]) -> list[Gpu]:
         return [by_index[one.index] for one in subjects]
 
-    way = Way(options.unbind, options.kill_holders, places, watcher.say)
+    def files(subject: Subject) -> DriverFiles | None:
+        return _driver_files(by_index[subject.index])
+
+    way = Way(options.unbind, options.kill_holders, places, watcher.say, files)
     return Means(
         probe=lambda subjects: probe_gpus(ours(subjects), limit_s=options.probe_s),
-        mechanic=DriverMechanic(load, _firmware_dirs(options.firmware), SYS_ROOT, PROC_ROOT),
+        mechanic=DriverMechanic(load, _firmware_dirs(options.firmware), files, SYS_ROOT, PROC_ROOT),
         around=partial(situation, places=places),
         way=way,
         evidence=lambda subjects, reports, action: _bundle(ours(subjects), reports, action, options.evidence),

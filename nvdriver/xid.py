@@ -4,7 +4,8 @@ Source: nvidia-resets.md section 7 (NVIDIA's public catalogue for A100 to GB200;
 open-gpu-kernel-modules 580.105.08; the log's form: kernel_rc.c of the same). The number in an error notifier is the same.
 
 Rules of the catalogue that are kept here: the first fatal Xid of a burst counts, 43 and 45 are its echoes; a driver that
-is loaded anew starts afresh, so what was logged before that is past."""
+is loaded anew starts afresh, so what was logged before that is past; and so is, for one GPU, what was logged before gpumend
+reset it, which a line of its own tells."""
 
 from __future__ import annotations
 
@@ -165,6 +166,7 @@ RECOVERY_CHANGED = 154
 
 # The driver is loaded (nv.c nvidia_init_module): what it knew before is gone.
 _LOADED = re.compile(r"NVRM: loading ")
+_ANEW = re.compile(r"gpumend: (?P<bdf>[0-9a-f:.]+) was started anew by ", re.IGNORECASE)
 _LINE = re.compile(
     r"NVRM: Xid \(PCI:(?P<place>(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2})[^)]*\): (?P<number>\d{1,5}),? ?(?P<text>.*)",
     re.IGNORECASE,
@@ -192,8 +194,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What the kernel log says of one GPU. `seen`: since the driver was loaded last, in order of their first line; `past`:
-    how many lines before that; `action`: the recovery action that the last Xid 154 told, None without one."""
+    """What the kernel log says of one GPU. `seen`: since the driver was loaded last or the GPU was reset by us, in order of
+    their first line; `past`: how many lines before that; `action`: the recovery action that the last Xid 154 told, None
+    without one."""
 
     seen: tuple[Seen, ...] = ()
     past: int = 0
@@ -209,13 +212,19 @@ class Log:
         return None
 
 
+def started_anew(bdf: str, method: str) -> str:
+    """The line that says that a reset took place: what the log says of this GPU above it is past."""
+    return f"gpumend: {bdf} was started anew by {method}"
+
+
 def read_log(text: str, bdf: str) -> Log:
     """The Xids of the GPU at `bdf` (0000:c1:00.0) in a kernel log, one record a line."""
     place = bdf.rpartition(".")[0].lower()
     counts: dict[int, list[tuple[float | None, str]]] = {}
     past, action = 0, None
     for line in text.splitlines():
-        if _LOADED.search(line):
+        anew = _ANEW.search(line)
+        if _LOADED.search(line) or (anew and anew["bdf"].lower() == bdf.lower()):
             past += sum(len(rows) for rows in counts.values())
             counts, action = {}, None
             continue

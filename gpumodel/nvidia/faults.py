@@ -40,7 +40,9 @@ class NvArgument:
 
 @dataclass(frozen=True, slots=True)
 class NvFault:
-    """`cured_by`: what ends it, in words of nvidia-resets.md; `needs`: "driver" or "bare", where it can be at all."""
+    """`cured_by`: what ends it, in words of nvidia-resets.md; `needs`: "driver" or "bare", where it can be at all.
+
+    `in_chip`: it sits in the chip, so that a reset which does not cure it finds it there again."""
 
     name: str
     summary: str
@@ -51,6 +53,12 @@ class NvFault:
     argument: NvArgument | None = None
     needs: str = ""
     fits: Callable[[NvChip], bool] = lambda chip: True
+    in_chip: bool = False
+    shows_at: str = "look"  # or "reset": when somebody resets it
+
+    def stays_after(self, method: str) -> bool:
+        """Whether a reset by "flr" or "bus-reset" leaves it."""
+        return self.in_chip and method not in self.cured_by
 
 
 def set_recovery(gpu: NvGpu, action: int) -> None:
@@ -122,6 +130,14 @@ def _gsp_left(gpu: NvGpu, value: int) -> None:
     gpu.start_gsp()
 
 
+def _flr_fails(gpu: NvGpu, value: int) -> None:
+    gpu.fails_flr = True
+
+
+def _resets_lie(gpu: NvGpu, value: int) -> None:
+    gpu.lies_about_resets = True
+
+
 def _has_links(chip: NvChip) -> bool:
     return chip.links > 0
 
@@ -183,7 +199,7 @@ FAULTS: dict[str, NvFault] = {
             "the driver says what this GPU needs",
             "1 reset, 2 node reboot, 3 drain P2P, 4 drain and reset; Xid 154",
             "GPU_GET_RECOVERY_ACTION",
-            _RESETS,
+            (*_RESETS, "node-reboot (2)", "the end of the peer-to-peer jobs (3)"),
             _recovery,
             NvArgument("action", "1 to 4", 1, 1, lambda chip: len(RECOVERY_NAMES) - 1),
             needs="driver",
@@ -205,6 +221,7 @@ FAULTS: dict[str, NvFault] = {
             ("bus-reset", "power-cycle"),
             _boot_stuck,
             needs="bare",
+            in_chip=True,
         ),
         NvFault(
             "gsp-left",
@@ -214,6 +231,24 @@ FAULTS: dict[str, NvFault] = {
             _RESETS,
             _gsp_left,
             needs="bare",
+        ),
+        NvFault(
+            "flr-fails",
+            "the GPU does not come back from a function level reset",
+            "the kernel waits for a minute and gives up; nothing was reset",
+            "the kernel's error, when it is asked for one",
+            ("bus-reset", "power-cycle"),
+            _flr_fails,
+            shows_at="reset",
+        ),
+        NvFault(
+            "resets-lie",
+            "the kernel says that it reset the GPU, and nothing happened",
+            "as under a hypervisor that takes a reset and does nothing",
+            "state that a reset destroys is still there",
+            (),
+            _resets_lie,
+            shows_at="reset",
         ),
     )
 }

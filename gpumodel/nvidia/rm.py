@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from gpumodel.nvidia.chips import NvChip
 from gpumodel.nvidia.gpu import NvGpu
 from gpumodel.nvidia.machine import Machine
+from gpumodel.nvidia.resets import unload
 
 OK = 0x00
 INSERT_DUPLICATE_NAME, NO_PERMISSION, INVALID_ARGUMENT, INVALID_CLASS = 0x19, 0x1B, 0x1F, 0x22
@@ -74,7 +75,6 @@ class Rm:
         self.machine = machine
         self.stick = stick
         self.clients: dict[int, _Client] = {}
-        self.users: Counter[int] = Counter()  # open nodes by GPU
         self.unknown: Counter[int] = Counter()  # controls that are not modelled
         self._next_client = 0xC1D00000  # cl0000.h: client handles start there
 
@@ -86,14 +86,25 @@ class Rm:
 
     # ---- who uses a GPU
 
+    @property
+    def users(self) -> Counter[int]:
+        """Open nodes by GPU."""
+        return Counter({gpu.index: gpu.users for gpu in self.machine.gpus if gpu.users})
+
     def attach(self, gpu: NvGpu) -> None:
-        self.users[gpu.index] += 1
+        """The first user has the driver start the GPU."""
+        if not self.is_attached(gpu):
+            gpu.start_gsp()
+        gpu.users += 1
 
     def detach(self, gpu: NvGpu) -> None:
-        self.users[gpu.index] -= 1
+        """After the last one the driver stops it."""
+        gpu.users -= 1
+        if not self.is_attached(gpu):
+            unload(gpu)
 
     def is_attached(self, gpu: NvGpu) -> bool:
-        return gpu.rm.persistent or self.users[gpu.index] > 0
+        return gpu.rm.persistent or gpu.users > 0
 
     def close_clients(self, file: int) -> None:
         for handle in [handle for handle, client in self.clients.items() if client.file == file]:
