@@ -390,6 +390,12 @@ def _driver_files(gpu: Gpu) -> DriverFiles | None:
     return HostFiles() if Path("/sys") == SYS_ROOT else HostFiles(SYS_ROOT.parent / "dev", PROC_ROOT)
 
 
+def _files_among(found: Sequence[Gpu]) -> Callable[[Any], DriverFiles | None]:
+    """The same for those who know a GPU by its index only."""
+    by_index = {gpu.index: gpu for gpu in found}
+    return lambda one: _driver_files(by_index[one.index])
+
+
 def bus_states(found: Sequence[Gpu]) -> list[tuple[str, str | None]]:
     """For each GPU its state and UUID. State: `ok`, `lost` (config space reads all ones), `unknown` (it cannot be
     read).
@@ -469,7 +475,6 @@ def write_bundle(
     from evidence.archive import require_packer, suffix_of
     from firmware.store import search_dirs
 
-    require_amd(found, "writing a bundle")
     packs = output is not None and bool(suffix_of(output))
     if packs and output is not None:
         require_packer(output)  # before minutes of collecting
@@ -490,6 +495,7 @@ def write_bundle(
         firmware_dirs=search_dirs(firmware),
         places=_places(),
         progress=progress,
+        files=_files_among(found),
     )
     if not packs or output is None:
         return Written(folder, bundle, check(folder))
@@ -1641,9 +1647,7 @@ def _reset_means(
     def ours(subjects: Sequence[Subject]) -> list[Gpu]:
         return [by_index[one.index] for one in subjects]
 
-    def files(subject: Subject) -> DriverFiles | None:
-        return _driver_files(by_index[subject.index])
-
+    files = _files_among(everyone)
     way = Way(options.unbind, options.kill_holders, places, watcher.say, files)
     return Means(
         probe=lambda subjects: probe_gpus(ours(subjects), limit_s=options.probe_s),
@@ -1661,7 +1665,9 @@ def _bundle(subjects: Sequence[Gpu], reports: Sequence[ProbeReport], action: str
     from evidence import Places, before_reset
 
     places = Places(sys=SYS_ROOT, proc=PROC_ROOT)
-    return str(before_reset(subjects, action=action, reports=reports, folder=folder, places=places).folder)
+    files = _files_among(subjects)
+    done = before_reset(subjects, action=action, reports=reports, folder=folder, places=places, files=files)
+    return str(done.folder)
 
 
 def _selftested(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -217,26 +217,45 @@ def started_anew(bdf: str, method: str) -> str:
     return f"gpumend: {bdf} was started anew by {method}"
 
 
-def read_log(text: str, bdf: str) -> Log:
-    """The Xids of the GPU at `bdf` (0000:c1:00.0) in a kernel log, one record a line."""
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One Xid in the log. `seconds`: since boot, None where the log does not tell; `past`: before the driver was loaded last,
+    or the GPU reset by us."""
+
+    number: int
+    seconds: float | None
+    text: str
+    past: bool = False
+
+
+def lines_of(text: str, bdf: str) -> list[Line]:
+    """Every Xid of the GPU at `bdf` (0000:c1:00.0) in a kernel log, one record a line, in its order."""
     place = bdf.rpartition(".")[0].lower()
-    counts: dict[int, list[tuple[float | None, str]]] = {}
-    past, action = 0, None
+    found: list[Line] = []
     for line in text.splitlines():
         anew = _ANEW.search(line)
         if _LOADED.search(line) or (anew and anew["bdf"].lower() == bdf.lower()):
-            past += sum(len(rows) for rows in counts.values())
-            counts, action = {}, None
+            found = [replace(row, past=True) for row in found]
             continue
         match = _LINE.search(line)
-        if match is None or _normal(match["place"]) != place:
-            continue
-        number, told = int(match["number"]), match["text"].strip()
-        counts.setdefault(number, []).append((_seconds(line), told))
-        changed = _ACTION_CHANGED.search(told)
-        if number == RECOVERY_CHANGED and changed:
+        if match is not None and _normal(match["place"]) == place:
+            found.append(Line(int(match["number"]), _seconds(line), match["text"].strip()))
+    return found
+
+
+def read_log(text: str, bdf: str) -> Log:
+    """The same, by number."""
+    rows = lines_of(text, bdf)
+    now = [row for row in rows if not row.past]
+    counts: dict[int, list[tuple[float | None, str]]] = {}
+    action = None
+    for row in now:
+        counts.setdefault(row.number, []).append((row.seconds, row.text))
+        changed = _ACTION_CHANGED.search(row.text)
+        if row.number == RECOVERY_CHANGED and changed:
             action = int(changed[1], 16)
-    return Log(tuple(_seen(number, rows) for number, rows in counts.items()), past, action)
+    seen = tuple(_seen(number, told) for number, told in counts.items())
+    return Log(seen, len(rows) - len(now), action)
 
 
 def _seen(number: int, rows: list[tuple[float | None, str]]) -> Seen:

@@ -303,7 +303,7 @@ def test_probe_exit_codes(capsys: pytest.CaptureFixture[str], spec: str, code: i
     "command",
     [
         ("reset", "--selftest", "--yes"), ("selftest",), ("regs", "read", "GRBM_STATUS"), ("discovery", "show"),
-        ("discovery", "save"), ("trace", "record", "--output", "x.jsonl"), ("firmware", "needed"), ("repro", "bundle"),
+        ("discovery", "save"), ("trace", "record", "--output", "x.jsonl"), ("firmware", "needed"),
         ("repro", "run", "hive-reset-loop-userspace", "--yes"), ("unbind",), ("bind", "vfio-pci"),
     ],
     ids=" ".join,

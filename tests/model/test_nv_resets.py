@@ -316,9 +316,9 @@ def test_model_driver_unloads_and_what_it_knew_is_gone_but_what_outlives_it() ->
     gpu = transport.gpu
     transport.end_holder(1042)
     transport.unbind()
-    assert gpu.registers[SCRATCH_RESET] == 1 and gpu.rm.remap_pending and gpu.rm.uncorrected == 0
+    assert (gpu.registers[SCRATCH_RESET], gpu.rm.remap_pending, gpu.rm.uncorrected) == (1, True, 0)
     transport.reset("flr")
-    assert gpu.registers[SCRATCH_RESET] == 0 and not gpu.rm.remap_pending and gpu.rm.remap_rows == 1
+    assert (gpu.registers[SCRATCH_RESET], gpu.rm.remap_pending, gpu.rm.remap_rows) == (0, False, 1)
 
 
 def test_model_dead_firmware_leaves_its_region_when_the_driver_goes() -> None:
