@@ -196,6 +196,10 @@ def _nvidia(reports: Sequence[ProbeReport]) -> list[str]:
             f"  - Xid {one['number']}, {one['count']} times, first at {_word(one['first_s'])} s: {one['text']}"
             for one in facts.get("xids") or ()
         ]
+        rows += [
+            f"  - SXid {one['number']} ({one['word']}) of {one['switch']}, {one['count']} times: {one['text']}"
+            for one in facts.get("sxids") or ()
+        ]
     return ["#### Xids, driver and telemetry of NVIDIA's GPUs", "", *rows, ""] if rows else []
 
 

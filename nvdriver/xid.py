@@ -165,7 +165,7 @@ ECHOES = frozenset((43, 45))
 RECOVERY_CHANGED = 154
 
 # The driver is loaded (nv.c nvidia_init_module): what it knew before is gone.
-_LOADED = re.compile(r"NVRM: loading ")
+DRIVER_LOADED = re.compile(r"NVRM: loading ")
 _ANEW = re.compile(r"gpumend: (?P<bdf>[0-9a-f:.]+) was started anew by ", re.IGNORECASE)
 _LINE = re.compile(
     r"NVRM: Xid \(PCI:(?P<place>(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2})[^)]*\): (?P<number>\d{1,5}),? ?(?P<text>.*)",
@@ -234,12 +234,12 @@ def lines_of(text: str, bdf: str) -> list[Line]:
     found: list[Line] = []
     for line in text.splitlines():
         anew = _ANEW.search(line)
-        if _LOADED.search(line) or (anew and anew["bdf"].lower() == bdf.lower()):
+        if DRIVER_LOADED.search(line) or (anew and anew["bdf"].lower() == bdf.lower()):
             found = [replace(row, past=True) for row in found]
             continue
         match = _LINE.search(line)
         if match is not None and _normal(match["place"]) == place:
-            found.append(Line(int(match["number"]), _seconds(line), match["text"].strip()))
+            found.append(Line(int(match["number"]), seconds_of(line), match["text"].strip()))
     return found
 
 
@@ -269,6 +269,7 @@ def _normal(place: str) -> str:
     return f"{int(domain[0], 16) if domain else 0:04x}:{bus}:{device}"
 
 
-def _seconds(line: str) -> float | None:
+def seconds_of(line: str) -> float | None:
+    """The stamp of a line of the log, in seconds since boot."""
     match = _STAMP.match(line)
     return float(match[1]) if match else None

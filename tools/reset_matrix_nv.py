@@ -23,6 +23,7 @@ SICK = 2
 # What needs a number, and what shows only when somebody resets: with what brings it out.
 WITH: dict[str, tuple[str, ...]] = {
     "xid": ("xid:13", "xid:48", "xid:62", "xid:74", "xid:79", "xid:95", "xid:119", "xid:154", "xid:173", "xid:9000"),
+    "sxid": ("sxid:20034", "sxid:22003"),
     "recovery-action": tuple(f"recovery-action:{action}" for action in (1, 2, 3, 4)),
     "flr-fails": ("flr-fails", "flr-fails,gsp-dead", "flr-fails,gsp-left"),
     "resets-lie": ("resets-lie", "resets-lie,gsp-dead", "resets-lie,gsp-left"),

@@ -24,7 +24,7 @@ from gpumodel.nvidia.gpu import (
 
 RECOVERY_NAMES = ("None", "GPU Reset Required", "Node Reboot Required", "Drain P2P", "Drain and Reset")
 GSP_TIMEOUTS_UNTIL_RESET = 3  # "3 RPC timeouts in a row" (nvidia-resets.md section 6)
-HIGHEST_XID = 173  # of branch 580
+HOPPER = 0x180  # the last whose switches have a driver on the host
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,17 @@ def _gsp_left(gpu: NvGpu, value: int) -> None:
     gpu.start_gsp()
 
 
+# Lines of real switches (LHRS-UM-FERI/MENTHOS-dataset-rootcause), and the word that the guide gives to others' numbers.
+_SXIDS = {19084: "Non-fatal, Link 29 AN1 Heartbeat Timeout Error (First)", 20034: "Fatal, Link 28 LTSSM Fault Up",
+          22003: "Fatal, Link 28 Minion Halt", 23001: "Fatal, Link 28 ingress SRC-VC buffer overflow"}  # fmt: skip
+
+
+def _sxid(gpu: NvGpu, number: int) -> None:
+    text = _SXIDS.get(number, "Non-fatal, Link 00 error")  # guess: any text will do
+    for line in (text, "Severity 5 Engine instance 00 Sub-engine instance 00"):
+        gpu.machine.note(f"nvidia-nvswitch0: SXid (PCI:0000:07:00.0): {number:05d}, {line}")
+
+
 def _flr_fails(gpu: NvGpu, value: int) -> None:
     gpu.fails_flr = True
 
@@ -183,6 +194,17 @@ FAULTS: dict[str, NvFault] = {
             NvArgument("link", "number of the link", 0, 0, lambda chip: chip.links - 1),
             needs="driver",
             fits=_has_links,
+        ),
+        NvFault(
+            "sxid",
+            "an NVSwitch of the board logged this SXid",
+            "lines in the kernel log, seen with every GPU of the machine, and nothing else",
+            "SXid in the kernel log",
+            ("a driver that is loaded anew",),
+            _sxid,
+            NvArgument("number", "of the SXid", None, 10000, lambda chip: 30999),
+            needs="driver",
+            fits=lambda chip: chip.number == HOPPER,
         ),
         NvFault(
             "ecc-row-remap-pending",

@@ -1,4 +1,4 @@
-"""Bundles about NVIDIA's GPUs: what NVIDIA's form asks for, every Xid, boot, the driver's texts; nothing that names the board."""
+"""Bundles about NVIDIA's GPUs: what NVIDIA's form asks for, every Xid, boot, the driver's texts; nothing that names it."""
 
 from __future__ import annotations
 

@@ -117,6 +117,22 @@ def test_probe_fault_on_one_of_eight_finds_exactly_it(
         assert len(finding.summary) <= 80
 
 
+@pytest.mark.parametrize(
+    ("number", "found", "health", "action"),
+    [(20034, ["nv.sxid.fatal"], Health.DEGRADED, Action.NONE), (22003, ["nv.sxid.fabric"], Health.DEGRADED, Action.NODE_REBOOT),
+     (19084, [], Health.HEALTHY, Action.NONE)],
+)  # fmt: skip
+def test_probe_sxid_of_a_switch_is_told_with_every_gpu_of_the_board(
+    number: int, found: list[str], health: Health, action: Action
+) -> None:
+    for report in probed(f"h200*4?fault=sxid:{number}@0"):
+        assert (codes(report), report.health, report.action) == (found, health, action)
+        (row,) = report.facts["nvidia"]["sxids"]
+        assert (row["number"], row["switch"], row["count"]) == (number, "nvswitch0", 1)
+        told = next(finding for finding in report.findings if finding.code.startswith("nv.sxid."))
+        assert str(number) in told.summary and told.next
+
+
 BARE = [
     ("h200", "gsp-dead", "nv.gsp.dead", Health.HUNG, Action.FLR),
     ("rtx4090", "gsp-dead", "nv.gsp.dead", Health.HUNG, Action.FLR),
@@ -135,14 +151,14 @@ def test_probe_fault_of_a_gpu_without_driver(part: str, fault: str, code: str, h
 
 
 def test_every_fault_of_the_catalogue_is_in_one_of_the_tables() -> None:
-    covered = {row[0].partition(":")[0] for row in FAULTS} | {row[1] for row in BARE}
+    covered = {row[0].partition(":")[0] for row in FAULTS} | {row[1] for row in BARE} | {"sxid"}
     assert covered == {fault.name for fault in nvidia.catalogue() if fault.shows_at == "look"}
 
 
 def test_probe_finding_codes_all_have_a_rule() -> None:
     root = Path(__file__).resolve().parents[2] / "probe"
-    text = "".join((root / name).read_text() for name in ("nv.py", "nv_boot.py", "nv_driver.py", "nv_needs.py"))
-    used = set(re.findall(r'"(nv\.[a-z0-9.-]+)"', text)) - {"nv.chip", "nv.idle"}  # notes
+    text = "".join((root / name).read_text() for name in ("nv.py", "nv_boot.py", "nv_driver.py", "nv_needs.py", "nv_switch.py"))
+    used = set(re.findall(r'"(nv\.[a-z0-9.-]+)"', text)) - {"nv.chip", "nv.idle", "nv.sxid.error"}  # notes
     assert used <= set(NVIDIA)
     assert {code for code in NVIDIA if not code.startswith("nv.recovery.")} <= used
 
