@@ -146,7 +146,7 @@ def _fabric(gpu: RmGpu) -> dict[str, Any]:
 def _telemetry(gpu: RmGpu) -> dict[str, Any]:
     layout = telemetry.LAYOUTS.get(gpu.client.branch.number) if gpu.client.branch else None
     if layout is None:
-        return {}  # the page of branch 570 has other groups
+        return {}
     with shared_page(gpu) as page:
         return {"telemetry": telemetry.read(page, layout)}
 

@@ -26,8 +26,11 @@ NOT_SUPPORTED, OBJECT_NOT_FOUND, GPU_IS_LOST, TIMEOUT = 0x56, 0x57, 0x0F, 0x65
 ROOT_CLASSES = (0x00, 0x01, 0x41)
 ROOT, DEVICE, SUBDEVICE, SHARED_DATA = 0x41, 0x80, 0x2080, 0xDE
 PAGE_BYTES, READ_ONLY = 4096, 1
-# cl00de.h, compiled: offsets of clocks, bytes of a clock, throttling, power limit, temperatures, average power
-PAGES = {580: (72, 4, 96, 2280, 2296, 2416), 590: (72, 8, 112, 2296, 2312, 2432)}
+# cl00de.h, compiled, of branches 570, 580, 590: offsets of clocks, bytes of a clock, throttling, power limit, temperatures,
+# average power; which temperature is that of HBM
+PAGES = (
+    (72, 4, 96, 280, 296, 368, 1), (72, 4, 96, 2280, 2296, 2416, 4), (72, 8, 112, 2296, 2312, 2432, 4),
+)  # fmt: skip
 # What has a class number in the driver; others are unknown to it. A GPU has those of its generation only.
 KNOWN_CLASSES = frozenset((
     0x3E, 0x40, 0x70, 0x71, 0x79, SHARED_DATA, 0x83DE, 0x9067, 0x90F1, 0xA06C,
@@ -214,18 +217,18 @@ class Rm:
         """What the page holds now: the groups that somebody polls."""
         page = bytearray(PAGE_BYTES)
         heat = gpu.rm.telemetry
-        if self.branch == 0 or not heat.polled:
+        if not heat.polled:
             return bytes(page)
-        clocks, clock_bytes, throttle, limit, temperatures, power = PAGES[580 if self.branch == 1 else 590]
+        clocks, clock_bytes, throttle, limit, temperatures, power, hbm = PAGES[self.branch]
         stamp = struct.pack("<Q", 1 + int(self.machine.uptime_s() * 1e9))
-        for at in (clocks, throttle, limit, temperatures, temperatures + 16 * 4, power):
+        for at in (clocks, throttle, limit, temperatures, temperatures + 16 * hbm, power):
             page[at : at + 8] = stamp
         for place, mhz in enumerate((heat.graphics_mhz, heat.memory_mhz, heat.graphics_mhz, heat.graphics_mhz)):
             struct.pack_into("<I", page, clocks + 8 + place * clock_bytes, mhz)
         struct.pack_into("<I", page, throttle + 8, heat.reasons)
         struct.pack_into("<II", page, limit + 8, heat.limit_mw, heat.limit_mw)
         struct.pack_into("<i", page, temperatures + 8, heat.gpu_c * 256)
-        struct.pack_into("<i", page, temperatures + 16 * 4 + 8, heat.memory_c * 256)
+        struct.pack_into("<i", page, temperatures + 16 * hbm + 8, heat.memory_c * 256)
         struct.pack_into("<I", page, power + 8, heat.power_mw)
         return bytes(page)
 

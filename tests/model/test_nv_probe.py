@@ -157,7 +157,9 @@ def test_every_fault_of_the_catalogue_is_in_one_of_the_tables() -> None:
 
 def test_probe_finding_codes_all_have_a_rule() -> None:
     root = Path(__file__).resolve().parents[2] / "probe"
-    text = "".join((root / name).read_text() for name in ("nv.py", "nv_boot.py", "nv_driver.py", "nv_needs.py", "nv_switch.py"))
+    text = "".join(
+        (root / name).read_text() for name in ("nv.py", "nv_boot.py", "nv_driver.py", "nv_needs.py", "nv_switch.py")
+    )
     used = set(re.findall(r'"(nv\.[a-z0-9.-]+)"', text)) - {"nv.chip", "nv.idle", "nv.sxid.error"}  # notes
     assert used <= set(NVIDIA)
     assert {code for code in NVIDIA if not code.startswith("nv.recovery.")} <= used
@@ -214,8 +216,9 @@ def test_probe_log_that_may_not_be_read_is_unknown_never_healthy(monkeypatch: py
     assert report.facts["nvidia"]["xids"] is None
 
 
-def test_probe_telemetry_is_that_of_the_page_where_somebody_polls_it() -> None:
-    told = one("h200?fault=thermal-slowdown").facts["nvidia"]["telemetry"]
+@pytest.mark.parametrize("driver", ["570.144", "580.105.08", "590.48.01"])
+def test_probe_telemetry_is_that_of_the_page_where_somebody_polls_it(driver: str) -> None:
+    told = one(f"h200?driver={driver}&fault=thermal-slowdown").facts["nvidia"]["telemetry"]
     assert told["temperature_c"] == {"gpu": 95.0, "memory": 38.0}
     assert (told["power_w"], told["power_limit_w"]) == (76.0, 700.0)
     assert told["clocks_mhz"] == {"graphics": 345, "memory": 3201, "sm": 345}
