@@ -30,7 +30,7 @@ from amdriver.running_recovery import RecoveryFailed as RecoveryFailed
 from base.clock import Clock, Outcome, RealClock, VirtualClock
 from base.errors import DeviceLost as DeviceLost
 from base.errors import GpumendError as GpumendError  # for those who catch it
-from base.errors import InvalidData, NotPermitted, Unavailable, Undecided, UsageError
+from base.errors import InvalidData, NotPermitted, Refused, Unavailable, Undecided, UsageError
 from base.errors import OutOfMemory as OutOfMemory
 from base.findings import Finding, ProbeReport, Severity, graver
 from base.part import NVIDIA_VENDOR
@@ -1961,12 +1961,31 @@ def _on_host(gpu: Gpu, doing: str) -> None:
         )
 
 
+def _require_stopped(gpu: Gpu, driver: str) -> None:
+    """Refused where the NVIDIA driver would have to let go of a GPU in use: it waits then, without end."""
+    from nvdriver import usage
+    from pcibus.holders import PATIENCE_S, find_holders
+
+    files = _driver_files(gpu)
+    if gpu.info.driver != "nvidia" or driver == "nvidia" or files is None or not usage.is_initialized(files, gpu.bdf):
+        return
+    found = find_holders(gpu.bdf, root=SYS_ROOT, proc=PROC_ROOT, limit_s=PATIENCE_S).real
+    names = ", ".join(f"pid {holder.pid} {holder.command}" for holder in found)
+    stop = usage.stop_words(holder.command for holder in found) or "end these processes"
+    raise Refused(
+        f"taking {gpu.bdf} from nvidia",
+        expected="a GPU that its driver has stopped: unbinding one in use never ends",
+        seen=f"held by {names}" if names else usage.KEPT,
+        where=gpu.bdf,
+        next_step=stop if names else usage.KEPT_NEXT.format(bdf=gpu.bdf),
+    )
+
+
 def plan_hand_over(gpu: Gpu, driver: str) -> list[str]:
     """The sysfs writes that would give a GPU to a kernel driver ("": to none), as shell lines; [] if it is so
     already."""
     from pcibus.binding import plan_bind, plan_unbind
 
-    require_amd([gpu], "handing over")
     _on_host(gpu, "binding" if driver else "unbinding")
     plan = plan_bind(gpu.bdf, driver, root=SYS_ROOT) if driver else plan_unbind(gpu.bdf, root=SYS_ROOT)
     return [str(write) for write in plan.writes]
@@ -1977,12 +1996,13 @@ def hand_over(
 ) -> dict[str, Any]:
     """Give a GPU to a kernel driver ("": to none); bounded, read back. Returns `status` and the `driver` found after.
 
+    An NVIDIA GPU that its driver keeps running is not taken from it, whatever `despite_holders` says: that would never end.
     Raises Refused (a process holds it, or the lock is taken), NotPermitted, Unavailable, WaitTimeout (stuck, says
     where)."""
     from pcibus.binding import bind, unbind
 
-    require_amd([gpu], "handing over")
     _on_host(gpu, "binding" if driver else "unbinding")
+    _require_stopped(gpu, driver)
     options: dict[str, Any] = {
         "root": SYS_ROOT,
         "proc": PROC_ROOT,
