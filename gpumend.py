@@ -276,7 +276,7 @@ def _remotes(address: str) -> list[Gpu]:
     from pcibus.remote import open_remote
 
     gpus = []
-    for transport in open_remote(address, vendors=(AMD_VENDOR,)):
+    for transport in open_remote(address, vendors=(AMD_VENDOR, NVIDIA_VENDOR)):
         info = transport.device.info
         part = part_of(info.vendor, info.device)
         if part is not None:
@@ -284,7 +284,7 @@ def _remotes(address: str) -> list[Gpu]:
     if not gpus:
         raise Unavailable(
             f"opening {address}",
-            expected="an AMD Instinct of the MI300 or MI350 family (vendor 1002)",
+            expected=SUPPORTED,
             seen="none among the devices that it serves",
             where=address,
         )
@@ -1216,14 +1216,29 @@ def model_faults() -> list[dict[str, Any]]:
 def serve_model(endpoint: str, spec: str, *, allow_remote: bool = False) -> RemoteServer:
     """Serve software GPUs at HOST:PORT (port 0: any free one) until the answer's `close()`; `--on` takes its `address`.
 
-    They live on the real clock, and on, while clients come and go. Raises UsageError, Refused (not a loopback address,
-    and not `allow_remote`), Unavailable (the port is taken), NotPermitted."""
-    from gpumodel import open_models
-    from gpumodel.remote_pci import RemoteServer
+    They live on the real clock, and on, while clients come and go. NVIDIA's are served without their driver: a PCI function
+    has no door for it. Raises UsageError, Refused (not a loopback address, and not `allow_remote`; an NVIDIA model with a
+    driver), Unavailable (the port is taken), NotPermitted."""
+    from gpumodel import nvidia, open_models
+    from gpumodel.nvidia.spec import names_nvidia, parse
+    from gpumodel.remote_pci import RemoteServer, ServedTransport
     from pcibus.remote_protocol import parse_endpoint
 
     host, port = parse_endpoint(endpoint)
-    return RemoteServer(open_models(spec, REAL_CLOCK), host, port, allow_remote=allow_remote).open()
+    models: Sequence[ServedTransport]
+    if names_nvidia(spec):
+        if parse(spec).driver:
+            raise Refused(
+                f"serving {spec}",
+                expected="NVIDIA GPUs without a driver (?state=cold): config space, registers, resets",
+                seen="a driver is loaded: its nodes, its texts and the kernel's log are files of a machine, and the protocol "
+                "serves PCI functions",
+                next_step="?state=cold; or without a server: gpumend --on model:...",
+            )
+        models = nvidia.open_models(spec, REAL_CLOCK)
+    else:
+        models = open_models(spec, REAL_CLOCK)
+    return RemoteServer(models, host, port, allow_remote=allow_remote).open()
 
 
 def serve_vfio_user(
@@ -1233,11 +1248,20 @@ def serve_vfio_user(
     `vfio-user-pci` shows each to its guest as a PCI device. `say` is told when something goes wrong; `kept`: how many
     of the last accesses of each GPU are in its trace (FOLDER/gpu0.trace, written on failure and by `dump()`).
 
-    They live on the real clock. Raises UsageError (a name too long), Refused (another server is there), Unavailable,
+    They live on the real clock. Raises UsageError (a name too long), Refused (another server is there; NVIDIA's), Unavailable,
     NotPermitted."""
     from gpumodel import open_models
     from gpumodel.access_ring import KEPT
+    from gpumodel.nvidia.spec import names_nvidia
     from gpumodel.vfio_user import VfioUserServer
+
+    if names_nvidia(spec):
+        raise Refused(
+            f"serving {spec} to a virtual machine",
+            expected="a model that a driver in the guest could start",
+            seen="NVIDIA's has no memory behind its BARs, no DMA and no interrupts: no driver could do anything with it",
+            next_step="gpumend model serve --remote, for probes and resets of the bare GPU",
+        )
 
     # Without serial number capability: the stock driver and the PCI core would both make a file of that name.
     models = open_models(spec, REAL_CLOCK, serial_capability=False)

@@ -28,8 +28,8 @@ class Can(Flag):
     HOST = auto()  # the device is on this machine's bus: /proc and /sys say more about it
     INTERRUPTS = auto()  # an InterruptSource too
     RESET = auto()  # a ResetSource too
-    DRIVER = auto()  # a DriverSource too: a model of a machine with a kernel driver
     VIA_DRIVER = auto()  # the kernel driver that is bound is the way in, and keeps others out (vfio-pci)
+    DRIVER = auto()  # a DriverSource too: a model of a machine with a kernel driver
 
 
 @dataclass(frozen=True, slots=True)
