@@ -66,6 +66,7 @@ class RmState:
     persistent: bool = True  # held initialized by a daemon
     gsp_alive: bool = True
     recovery_action: int = 0
+    draining: bool = False
     remap_rows: int = 0
     remap_pending: bool = False
     remap_failed: bool = False

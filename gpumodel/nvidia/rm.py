@@ -306,6 +306,15 @@ def _id_info(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
     return INVALID_ARGUMENT
 
 
+def _drain_state(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
+    wanted = struct.unpack_from("<I", params)[0]
+    for one in rm.machine.gpus:
+        if one.gpu_id == wanted:
+            struct.pack_into("<II", params, 4, one.rm.draining, 0)
+            return OK
+    return INVALID_ARGUMENT
+
+
 def _class_list(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
     assert gpu is not None
     numbers = (*_COMMON_CLASSES, *gpu.chip.classes)
@@ -438,6 +447,7 @@ CONTROLS: dict[int, _Control] = {
     0x0000013E: _Control(ROOT, _same(1032), _version),
     0x00000201: _Control(ROOT, _same(128), _attached),
     0x00000205: _Control(ROOT, _same(32), _id_info),
+    0x00000279: _Control(ROOT, _same(12), _drain_state),
     0x00800292: _Control(DEVICE, (404, 804, 804), _class_list),
     0x20800110: _Control(SUBDEVICE, _same(132), _name),
     0x2080014A: _Control(SUBDEVICE, _same(268), _gid),

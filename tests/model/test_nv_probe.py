@@ -160,7 +160,7 @@ def test_probe_finding_codes_all_have_a_rule() -> None:
     text = "".join(
         (root / name).read_text() for name in ("nv.py", "nv_boot.py", "nv_driver.py", "nv_needs.py", "nv_switch.py")
     )
-    used = set(re.findall(r'"(nv\.[a-z0-9.-]+)"', text)) - {"nv.chip", "nv.idle", "nv.sxid.error"}  # notes
+    used = set(re.findall(r'"(nv\.[a-z0-9.-]+)"', text)) - {"nv.chip", "nv.idle", "nv.drain", "nv.sxid.error"}  # notes
     assert used <= set(NVIDIA)
     assert {code for code in NVIDIA if not code.startswith("nv.recovery.")} <= used
 
@@ -223,6 +223,17 @@ def test_probe_telemetry_is_that_of_the_page_where_somebody_polls_it(driver: str
     assert (told["power_w"], told["power_limit_w"]) == (76.0, 700.0)
     assert told["clocks_mhz"] == {"graphics": 345, "memory": 3201, "sm": 345}
     assert told["slowed_by"] == ["hardware slowdown", "hardware thermal slowdown"]
+
+
+@pytest.mark.parametrize("driver", ["570.144", "580.105.08", "590.48.01"])
+def test_probe_drain_state_is_a_note(driver: str) -> None:
+    def change(transport: NvTransport) -> None:
+        transport.gpu.rm.draining = True
+
+    report = one(f"h200?driver={driver}", change)
+    assert report.health is Health.HEALTHY and report.facts["nvidia"]["draining"] is True
+    assert [finding.code for finding in report.findings] == ["nv.drain"]
+    assert one(f"h200?driver={driver}").facts["nvidia"]["draining"] is False
 
 
 def test_probe_telemetry_that_nobody_polls_is_unknown_not_zero() -> None:

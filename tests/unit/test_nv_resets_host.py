@@ -32,7 +32,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSys:
     port = config_space(vendor=0x1022, device=0x14AB, port_type=4, header_type=1)
     made.add_device(PORT, vendor=0x1022, device=0x14AB, class_code=0x060400, config=port)
     made.add_device(
-        BDF, below=PORT, vendor=0x10DE, device=0x2335, config=config_space(vendor=0x10DE, device=0x2335, more={0x10: words(0xE0000000)}),
+        BDF, below=PORT, vendor=0x10DE, device=0x2335,
+        config=config_space(vendor=0x10DE, device=0x2335, more={0x10: words(0xE0000000)}),
         bars={0: FakeBar(0xE0000000, len(REGISTERS), content=REGISTERS)},
         attributes={"reset": "", "reset_method": "flr bus"},
     )  # fmt: skip
