@@ -29,7 +29,7 @@ TOLD = {
 }
 STOOD = {  # where in its code, and what TRAPSTS says
     "bad_address": (28, "memory violation"),
-    "same_loop": (0, "runs or waits"),
+    "same_loop": (4, "runs or waits"),
     "lds_overrun": (8, "memory violation"),
     "illegal": (0, "illegal instruction"),
 }
