@@ -66,7 +66,7 @@ def get_source() -> Path:
     packages = apt.root / "etc/sources.list"
     packages.write_text(packages.read_text().replace("deb [arch=amd64 ", "deb-src ["))
     apt.run("apt-get", "update", timeout_s=debian.UPDATE_TIMEOUT_S)
-    apt.run("apt-get", "source", "--download-only", SOURCE, timeout_s=debian.DOWNLOAD_TIMEOUT_S)
+    apt.run("apt-get", "source", "--download-only", "--tar-only", SOURCE, timeout_s=debian.DOWNLOAD_TIMEOUT_S)
     (archive,) = (apt.root / "archives").glob(f"{SOURCE}_*.orig.tar.xz")
     into = FOLDER / "source"
     with debian.xz_stream(archive.open("rb")) as stream, tarfile.open(fileobj=stream, mode="r|") as files:
