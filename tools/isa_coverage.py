@@ -21,7 +21,7 @@ _ARITHMETIC = re.compile(
     r"|v_cvt_([iu]32_f(32|64)|[iu]16_f16|flr_i32_f32|f32_[iu]32|f16_[iu]16|f64_[iu]32|f64_f32|f32_f16|f32_f64|f16_f32|f32_ubyte\d"
     r"|off_f32_i4|pkrtz_f16_f32|pk_bf16_f32|pknorm_[iu]16_f32|f32_[fb][fp]8|pk_f32_[fb][fp]8|pk_[fb][fp]8_f32|sr_fp8_f32)"
     r"|v_pk_(add|mul|fma)_f(16|32)|v_pk_(max_f16|mad_u16|lshlrev_b16|min_i16|ashrrev_i16|mul_lo_u16)|v_(minimum|maximum)3_f32"
-    r"|s_(movk|addk|mulk)_i32|s_bitcmp[01]_b32|s_(and|or|xor|andn2)_saveexec_b64"
+    r"|v_accvgpr_(read|write|mov)_b32|s_(movk|addk|mulk)_i32|s_bitcmp[01]_b32|s_(and|or|xor|andn2)_saveexec_b64"
     r"|v_fma_mix(lo|hi)?_f(16|32)|v_dot[248]c?_[iuf]32_\w+|v_bitop3_b(16|32)|v_mbcnt_\w+|v_mqsad_u32_u8|v_mfma_\w+"
 )
 
