@@ -10,7 +10,7 @@ CODE   := base pcibus registers firmware gpumodel amdriver nvdriver probe eviden
 # The tests start some hundred processes: each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-long test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware firmware-nvidia source regs regs-check isa llvm picture reset-matrix clean help
+.PHONY: demo test test-long test-lab test-lab-long test-peer lab lint pytest fuzz fuzz-short bench firmware firmware-nvidia source regs regs-check isa llvm picture reset-matrix isa-check clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo "make llvm      fetch LLVM 22 from Debian into .cache/: tinygrad compiles kernels with it (LLVM_PATH)"
 	@echo "make isa       generate the table of instructions again from LLVM's descriptions"
 	@echo "make reset-matrix  what reset makes of every fault of the model: docs/reset-matrix.md"
+	@echo "make isa-check  vector instructions against tinygrad's emulator (needs clang), and docs/isa-coverage.md"
 	@echo "make clean     remove .venv, .cache and what tools leave behind"
 
 demo: $(VENV)/.demo
@@ -98,6 +99,14 @@ llvm: $(VENV)/.demo
 regs-check: $(VENV)/.dev
 	$(BIN)/python tools/gen_structs.py --check
 	$(BIN)/python tools/gen_registers.py --check
+
+isa-check: $(VENV)/.bench
+	$(BIN)/python tools/get_llvm.py
+	$(BIN)/python tools/get_oracle.py
+	mkdir -p .cache/isa
+	for part in mi300x mi350x; do LLVM_PATH=$$($(BIN)/python -c 'from tools.get_llvm import LIBRARY; print(LIBRARY)') \
+	  $(BIN)/python -m tests.peer.tinygrad_numbers "model:$$part*2" --mnemonics .cache/isa/$$part.txt || exit 1; done
+	$(BIN)/python tools/isa_check.py --write --ran .cache/isa/mi300x.txt --ran .cache/isa/mi350x.txt
 
 reset-matrix: $(VENV)/.demo firmware
 	$(BIN)/python -m tools.reset_matrix

@@ -1,7 +1,7 @@
 """tinygrad's own tests of operations (its git tree, test/backend/test_ops.py) on our driver and a model: how many groups pass?
 
     .venv/bin/python tools/tinygrad_ops.py mi300x mi350x --python PYTHON    # hours of CPU; writes docs/tensor-runtime.md
-    .venv/bin/python tools/tinygrad_ops.py --from mi350x=ops.xml            # from what pytest wrote before (--junitxml)
+    .venv/bin/python tools/tinygrad_ops.py --from mi350x=ops.xml            # a report of pytest: --junitxml, or -v
 
 The tests compare with PyTorch, which gpumend does not need: PYTHON is an interpreter that has it, pytest, pytest-timeout, and
 what gpumend needs. A group is one test method: an operation with many shapes. --backward also has gradients checked."""
@@ -64,8 +64,12 @@ def run(part: str, tree: Path, python: str, backward: bool, only: str | None) ->
 
 
 def read(report: Path) -> Results:
-    """Groups of a JUnit report."""
+    """Groups of a JUnit report, or of what `pytest -v` printed; those that it did not come to have not run."""
     found: Results = {}
+    if report.suffix != ".xml":
+        for name, word in re.findall(r"::(test_\w+) (PASSED|FAILED|ERROR|SKIPPED)?", report.read_text()):
+            found[name] = {"PASSED": "passed", "SKIPPED": "not run", "": "not run"}.get(word, "failed")
+        return found
     for case in ElementTree.parse(report).getroot().iter("testcase"):
         tags = {child.tag for child in case}
         failed = tags & {"failure", "error"}

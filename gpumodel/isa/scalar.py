@@ -199,7 +199,7 @@ SOP2: dict[str, Two] = {
     "s_bfe_u64": _extract,
     "s_bfe_i32": _extract_signed,
     "s_bfe_i64": _extract_signed,
-    "s_absdiff_i32": lambda a, b: _nonzero(np.abs(_wide_signed(a) - _wide_signed(b)).astype(_U32)),
+    "s_absdiff_i32": lambda a, b: _nonzero(_unsigned(np.abs(_signed(a - b)))),
     "s_lshl1_add_u32": _lshl_add(1),
     "s_lshl2_add_u32": _lshl_add(2),
     "s_lshl3_add_u32": _lshl_add(3),
