@@ -1489,7 +1489,7 @@ class ResetOptions:
     """How a reset goes about it. `force`: methods for which the safety table may be overruled; `unbind`,
     `kill_holders`: what is in the way may be removed; `selftest`: test what was recovered (its VRAM is overwritten);
     `evidence`: the folder for the bundle (None: a new one below the state folder); `deep`: reset GPUs that are well,
-    too."""
+    too; `shown`: indices of the GPUs that may be hit (None: whomever `plan_reset` names when it begins)."""
 
     method: str = "auto"
     force: Sequence[str] = ()
@@ -1503,6 +1503,7 @@ class ResetOptions:
     firmware: str | Path | None = None
     journal: Path | None = None
     probe_s: float | None = None
+    shown: frozenset[int] | None = None
 
 
 def reset(
@@ -1650,7 +1651,9 @@ def _reset_request(options: ResetOptions) -> Any:
                 f"forcing {name!r}", expected=f"one of {', '.join(METHODS)}", seen=name,
                 next_step="gpumend reset --list-methods",
             )  # fmt: skip
-    return Request(options.method, frozenset(options.force), options.attempts, options.budget_s, options.deep)
+    return Request(
+        options.method, frozenset(options.force), options.attempts, options.budget_s, options.deep, options.shown
+    )  # fmt: skip
 
 
 def _reset_means(

@@ -99,7 +99,7 @@ def reset_command(
     if dry_run:
         return _dry(settings, everyone, wanted, options)
     if not yes:
-        _consent(everyone, wanted, options, rounds)
+        options.shown = _consent(everyone, wanted, options, rounds)
     with ends_in_order():
         if rounds is not None:
             return _soak(settings, everyone, wanted, options, rounds, until_failure)
@@ -207,8 +207,9 @@ def _in_the_way(previews: list[Preview], refused: list[GpuOutcome]) -> list[Gpum
     ]
 
 
-def _consent(everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions, rounds: int | None) -> None:
-    """Show what would be done, and ask; Refused where nobody can be asked, or the answer is no."""
+def _consent(everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions, rounds: int | None) -> frozenset[int]:
+    """Show what would be done, and ask; Refused where nobody can be asked, or the answer is no. Indices of the GPUs that were
+    shown as hit: to no other was agreed, whatever is found by then."""
     from gpumend import plan_reset
     from render.resets import print_preview
 
@@ -218,7 +219,7 @@ def _consent(everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions, roun
         raise in_the_way[0]
     planned = [one for one in previews if one.planned]
     if not planned:
-        return
+        return frozenset()
     words = "; ".join(
         f"{one.planned[0].rung.method.name} of GPU {numbers(one.planned[0].rung.gpus)}" for one in planned
     )
@@ -233,6 +234,7 @@ def _consent(everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions, roun
         print_preview(printer, number, one.to_dict())
     if not click.confirm(f"Begin with {words}{often}?", err=True):
         raise Refused(f"reset ({words}{often})", seen="the answer was no")
+    return frozenset(index for one in planned for index in one.hit)
 
 
 # ---------------------------------------------------------------- again and again

@@ -15,7 +15,7 @@ from base.findings import Action, Health, ProbeReport
 from base.resets import numbers
 from resets import safety
 from resets.around import Held, Places, held_by, holder_words
-from resets.climb import Means, Request, for_a_person, forbidden, nothing_helps
+from resets.climb import Means, Request, deciding, for_a_person, forbidden, named_rung, nothing_helps
 from resets.grouping import Group
 from resets.ladder import XGMI, Climb, Rung, next_rungs, row_of, whole_of
 from resets.makeway import KEEPERS
@@ -146,11 +146,11 @@ def _rungs(
     if request.method != AUTO:
         method = method_of(request.method)
         if method is not None:
-            wide = method.scope is Scope.HIVE or (method.name == "bus-reset" and bool(hive))
-            return [Rung(method, hive if hive and wide else wanted, "asked for")], Action.NONE
+            return [named_rung(method, reports, wanted, hive)], Action.NONE
     down = frozenset(index for index, one in reports.items() if any(item.code == XGMI for item in one.findings))
-    state = Climb(links_before=frozenset() if means.journal.unfinished(group.everyone) else down)
-    look_at = [reports[index] for index in wanted]
+    unfinished = bool(means.journal.unfinished(group.everyone))
+    state = Climb(links_before=frozenset() if unfinished else down)
+    look_at = deciding(reports, wanted, hive, (), unfinished=unfinished)
     kept = forbidden(group, look_at, means.around, request.force)
     if request.deep and not any(row_of(one, state) for one in look_at):
         whole = whole_of(group.wanted[0].part, hive, kept)
