@@ -1755,6 +1755,13 @@ def scenario_steps(scenario: Scenario) -> list[str]:
     return steps_of(scenario)
 
 
+def scenario_restore(scenario: Scenario) -> list[str]:
+    """What is done afterwards to GPUs that are not as before, in words."""
+    from repro.text import restore_of
+
+    return restore_of(scenario)
+
+
 def check_scenario(
     scenario: Scenario,
     everyone: Sequence[Gpu],

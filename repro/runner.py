@@ -114,6 +114,8 @@ class _Run:
         interrupted = False
         try:
             interrupted, error = self._loop()
+            if interrupted or error is not None:  # what was begun since is not what the last iteration has seen
+                self.reports = self.means.probe(self.means.everyone)
             if self._not_as_before():
                 self._restore()
         except KeyboardInterrupt:
