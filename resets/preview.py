@@ -25,8 +25,8 @@ from resets.methods import AUTO, METHODS, Doer, Scope, method_of
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One method that would be tried. `siblings`: functions that it hits though they are none of these GPUs; `linked`: GPUs
-    (indices) whose peer-to-peer access to it ends; `refusal`: why the safety table would not let it; `if_helped`: it follows
-    when the one before it did what it should."""
+    (indices) that are not reset, and lose their links or their peer-to-peer access to it; `refusal`: why the safety table
+    would not let it; `if_helped`: it follows when the one before it did what it should."""
 
     rung: Rung
     siblings: tuple[str, ...] = ()
@@ -134,7 +134,8 @@ def _planned(rung: Rung, group: Group, request: Request, means: Means, before: R
         found = safety.refusal_of(rung.method, subject.part, subject.bdf, situation, request.force)
         refusal = refusal or found
     trains = before is not None and before.alone and rung.method.name == "hive-reset"
-    linked = tuple(one.index for one in group.linked) if rung.method.boots_firmware else ()
+    rest = [one.index for one in group.hive if one.index not in rung.gpus and not rung.alone]
+    linked = (*(one.index for one in group.linked), *rest) if rung.method.boots_firmware else ()
     return Planned(rung, tuple(sorted(siblings)), refusal, trains, linked)
 
 
@@ -165,7 +166,7 @@ def _simulated(
     state = deepcopy(state)
     found: list[Rung] = []
     only_queues = request.method == str(Action.QUEUE_RESET)
-    while len(found) < request.attempts:
+    for _ in range(request.attempts):
         rungs = next_rungs(reports, hive, state, kept)
         if not rungs:
             break
@@ -178,6 +179,9 @@ def _simulated(
             )
         if only_queues:
             return found, Action.NONE
+    left = next_rungs(reports, hive, state, kept)
+    if left:  # no more may be tried
+        return found, left[0].method.action
     decided = [row_of(report, state) for report in reports]
     answers = [row.then for item in decided if item is not None for row in (item[1],)]
     return found, max(answers, key=lambda action: action.rank, default=Action.NONE)
