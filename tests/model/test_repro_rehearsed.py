@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -154,11 +156,12 @@ restore: [{name: reset, module: reset, method: auto}]
 
     class Impatient(Silent):
         def acting(self, action: Any) -> None:
-            if action.name == "long":
-                raise KeyboardInterrupt
+            if action.name == "killed":
+                os.kill(os.getpid(), signal.SIGINT)
 
     found = gpumend.list_gpus(["model:mi350x?fault=discovery-clobbered-after:unclean-exit"])
     folder = tmp_path / "run"
     report = gpumend.run_scenario(gpumend.read_scenario(str(scenario)), found, found, folder, onlooker=Impatient())
-    assert (report.outcome, report.restored) == (RunOutcome.INTERRUPTED, True)
+    assert (report.outcome, report.restored, report.iterations) == (RunOutcome.INTERRUPTED, True, ())
+    assert not [one for one in timeline(folder) if one.get("name") == "long"], "the next action was not begun"
     assert next(one["name"] for one in timeline(folder) if one["kind"] == "restore") == "reset"
