@@ -228,7 +228,9 @@ def print_preview(printer: Printer, number: int, body: Mapping[str, Any]) -> Non
             printer.labelled("", f"hits also, behind the same port: {', '.join(one['siblings'])}", "  ")
         if one["linked"] and not same:
             printer.labelled(
-                "", f"ends peer-to-peer access to it from GPU {numbers(one['linked'])}: stop such jobs first", "  "
+                "",
+                f"ends links and peer-to-peer access to it from GPU {numbers(one['linked'])}: stop such jobs first",
+                "  ",
             )
         if one["refused"]:
             printer.labelled("", f"would be refused: {one['refused']}", "  ")

@@ -353,7 +353,7 @@ def test_journal_that_is_full_at_the_second_step_does_not_hide_the_first(tmp_pat
             raise Unavailable("writing the journal of resets", expected="room", seen="No space left on device")
         return begin(*words)
 
-    stage.journal.begin = once  # type: ignore[method-assign]
+    stage.journal.begin = once  # type: ignore[method-assign, assignment]
     result = stage.climb()
     assert [step.method for step in result.steps] == ["mec-reset"]
     (one,) = result.outcomes

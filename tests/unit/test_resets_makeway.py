@@ -17,7 +17,7 @@ from base.errors import Refused
 from nvdriver.parts import PARTS as NV_PARTS
 from pcibus.holders import Holder, Holders
 from pcibus.transport import Can
-from resets.around import Places, behind_port, behind_switch, held_by, situation
+from resets.around import Places, behind_port, behind_switch, held_by, process_state, situation
 from resets.grouping import Group
 from resets.ladder import Rung
 from resets.makeway import Way, ancestors, untouchable
@@ -152,7 +152,7 @@ def holding_while_alive(monkeypatch: pytest.MonkeyPatch, *processes: subprocess.
     """As the system tells it: each of these holds every GPU until it has ended."""
 
     def find(*_: object, **__: object) -> Holders:
-        alive = [one.pid for one in processes if resets.makeway.process_state(one.pid) not in ("", "Z")]
+        alive = [one.pid for one in processes if process_state(one.pid) not in ("", "Z")]
         return Holders(tuple(holder(pid) for pid in alive), True)
 
     monkeypatch.setattr("resets.around.find_holders", find)
