@@ -81,9 +81,8 @@ def _gsp_dead(gpu: NvGpu, value: int) -> None:
 
 
 def _off_the_bus(gpu: NvGpu, value: int) -> None:
-    gpu.lost = True
+    gpu.fall_off()
     if gpu.machine.driver:
-        gpu.machine.xid(gpu, 79, "GPU has fallen off the bus.")
         set_recovery(gpu, 1)
 
 
@@ -107,6 +106,22 @@ def _recovery(gpu: NvGpu, action: int) -> None:
 
 def _hot(gpu: NvGpu, value: int) -> None:
     gpu.rm.telemetry.gpu_c, gpu.rm.telemetry.reasons = 95, 1 << 3 | 1 << 6
+
+
+def _work_error(gpu: NvGpu, number: int) -> None:
+    gpu.fifo.next_error = number
+
+
+def _lost_after(gpu: NvGpu, rings: int) -> None:
+    gpu.fifo.rings_until_lost = rings
+
+
+def _spoiled(gpu: NvGpu, value: int) -> None:
+    gpu.fifo.spoils_copies = True
+
+
+def _channels_hang(gpu: NvGpu, value: int) -> None:
+    gpu.fifo.hangs = True
 
 
 def _boot_stuck(gpu: NvGpu, value: int) -> None:
@@ -195,6 +210,44 @@ FAULTS: dict[str, NvFault] = {
             "the page of telemetry (class 0x00DE)",
             ("cooling",),
             _hot,
+            needs="driver",
+        ),
+        NvFault(
+            "work-error",
+            "the next work of a channel ends in an error",
+            "its channel group is ended, the number is in the error notifier of each of its channels, and in the kernel log",
+            "the notifier; the semaphore is not released",
+            ("a new channel",),
+            _work_error,
+            NvArgument("number", "of the Xid", 13, 1, lambda chip: HIGHEST_XID),
+            needs="driver",
+        ),
+        NvFault(
+            "lost-after",
+            "falls off the bus in the middle of work",
+            "after so many submissions config space, registers and memory read all ones; Xid 79",
+            "semaphores stay as they are, the usermode page reads all ones",
+            ("bus-reset", "power-cycle"),
+            _lost_after,
+            NvArgument("submissions", "that are still done", 0, 0, lambda chip: 1_000_000),
+            needs="driver",
+        ),
+        NvFault(
+            "copy-spoiled",
+            "copies and fills write one wrong bit",
+            "a bit in the middle of each copy is turned over; nothing is reported",
+            "data that differ",
+            ("never",),
+            _spoiled,
+            needs="driver",
+        ),
+        NvFault(
+            "channel-hang",
+            "no channel does anything",
+            "doorbells are not heard; no error is reported",
+            "the semaphore is not released, the notifier stays empty",
+            _RESETS,
+            _channels_hang,
             needs="driver",
         ),
         NvFault(

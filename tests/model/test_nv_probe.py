@@ -117,6 +117,7 @@ def test_probe_fault_on_one_of_eight_finds_exactly_it(
         assert len(finding.summary) <= 80
 
 
+UNSEEN = {"work-error", "lost-after", "copy-spoiled", "channel-hang"}  # until somebody works (test_nv_selftest.py)
 BARE = [
     ("h200", "gsp-dead", "nv.gsp.dead", Health.HUNG, Action.FLR),
     ("rtx4090", "gsp-dead", "nv.gsp.dead", Health.HUNG, Action.FLR),
@@ -136,7 +137,13 @@ def test_probe_fault_of_a_gpu_without_driver(part: str, fault: str, code: str, h
 
 def test_every_fault_of_the_catalogue_is_in_one_of_the_tables() -> None:
     covered = {row[0].partition(":")[0] for row in FAULTS} | {row[1] for row in BARE}
-    assert covered == {fault.name for fault in nvidia.catalogue()}
+    assert covered | UNSEEN == {fault.name for fault in nvidia.catalogue()}
+
+
+@pytest.mark.parametrize("fault", sorted(UNSEEN))
+def test_probe_cannot_see_what_only_work_meets(fault: str) -> None:
+    report = one(f"h200?fault={fault}")
+    assert (report.health, report.findings) == (Health.HEALTHY, ())
 
 
 def test_probe_finding_codes_all_have_a_rule() -> None:
