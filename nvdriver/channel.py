@@ -28,6 +28,7 @@ ENTRIES: Final = 1024
 PUSH_BYTES: Final = 1 << 20
 WINDOW_BYTES: Final = 64 << 20  # of addresses, for what UVM maps for a channel of graphics and compute
 WAIT_S: Final = 5.0
+SOON_S: Final = 0.1  # after so long without an answer it is asked whether the GPU is still there
 _USERD_AT: Final = 8 * ENTRIES
 _GP_PUT: Final = 0x8C
 _TIME, _NOTIFY = 0x80, 0x90  # of the usermode page
@@ -114,7 +115,7 @@ class Channel:
         self._put = 0
         self._sent = 0
         self._push_at = 0
-        self.dead: ChannelDead | None = None
+        self.dead: ChannelDead | DeviceLost | None = None
         self._ring: Memory
         self._push: Memory
         self._records: Memory
@@ -276,25 +277,31 @@ class Channel:
         if self.dead is not None:
             raise self.dead
         try:
-            poll(
-                self._bench.clock,
-                lambda: (self.reached, self._notified()),
-                lambda seen: seen[0] >= value or seen[1] is not None,
-                doing=doing,
-                expected=f"value {value} of its semaphore",
-                timeout_s=timeout_s,
-                where=f"{self.engine}, channel {self._token & 0xFFF:#x}, semaphore {self._records.gpu_va:#x}",
-                next_step="gpumend probe: Xids of the kernel log, GSP; then a new channel, or a reset",
-                show=lambda seen: f"value {seen[0]}" if seen[1] is None else f"value {seen[0]}, Xid {seen[1]}",
-            )
-        except WaitTimeout as late:
+            self._poll(value, doing, min(timeout_s, SOON_S))
+        except WaitTimeout:
             if self._bench.is_lost():
-                raise self._lost(doing) from late
-            raise
+                self.dead = self._lost(doing)
+                raise self.dead from None
+            if timeout_s <= SOON_S:
+                raise
+            self._poll(value, doing, timeout_s - SOON_S)
         number = self._notified()
         if self.reached < value and number is not None:
             self.dead = ChannelDead(doing, number, self._bench.gpu.card.bdf, self._fault(number))
             raise self.dead
+
+    def _poll(self, value: int, doing: str, timeout_s: float) -> None:
+        poll(
+            self._bench.clock,
+            lambda: (self.reached, self._notified()),
+            lambda seen: seen[0] >= value or seen[1] is not None,
+            doing=doing,
+            expected=f"value {value} of its semaphore",
+            timeout_s=timeout_s,
+            where=f"{self.engine}, channel {self._token & 0xFFF:#x}, semaphore {self._records.gpu_va:#x}",
+            next_step="gpumend probe: Xids of the kernel log, GSP; then a new channel, or a reset",
+            show=lambda seen: f"value {seen[0]}" if seen[1] is None else f"value {seen[0]}, Xid {seen[1]}",
+        )
 
     def _notified(self) -> int | None:
         """The Xid in the error notifier; None: nothing was written there."""
@@ -308,6 +315,8 @@ class Channel:
         try:
             high, low, kind = struct.unpack_from("<III", self._control(self._handle, "GET_MMU_FAULT_INFO", b""))
         except (RmError, Unavailable):
+            return "the driver does not tell where"
+        if not (high or low or kind):
             return "the driver does not tell where"
         name = _FAULT_TYPES[kind] if kind < len(_FAULT_TYPES) else f"type {kind:#x}"
         return f"page fault at {high << 32 | low:#x}: {name}"

@@ -361,7 +361,7 @@ class OpenNvGpu:
     def recover(self) -> tuple[str, ...]:
         """New channels in place of those that the driver has ended; their engines. Memory and other channels stay."""
         self.require_open("recovering")
-        dead = [engine for engine, lane in self._lanes.items() if lane.channel.dead is not None]
+        dead = [engine for engine, lane in self._lanes.items() if isinstance(lane.channel.dead, ChannelDead)]
         for engine in dead:
             lane = self._lanes.pop(engine)
             _quietly(lane.channel.close)
@@ -502,6 +502,21 @@ def open_gpu(files: DriverFiles, bdf: str, clock: Clock, *, name: str, part: str
     gpu = OpenNvGpu(name, part, clock)
     gpu.bring_up(files, bdf)
     return gpu
+
+
+def count_engines(files: DriverFiles, bdf: str) -> int | None:
+    """Copy engines of a GPU, without opening it for work; None where nobody uses it, so that it cannot be asked. Raises what
+    opening raises."""
+
+    def ask() -> int | None:
+        with Client.open(files) as client:
+            card = client.card(bdf)
+            if card.gpu_id not in client.attached():
+                return None
+            with client.gpu(card) as gpu:
+                return int(struct.unpack_from("<Q", gpu.control("CE_GET_ALL_CAPS"), 128)[0].bit_count())
+
+    return files.apart(ask, FIRMWARE_WAIT_S, f"asking the driver about {bdf}")
 
 
 def _require_firmware(files: DriverFiles, bdf: str) -> None:

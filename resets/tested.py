@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from amdriver.selftest_report import SelftestReport
+from base.selftest import SelftestReport
 from base.errors import Exit
 from base.findings import Finding, ProbeReport, Severity
 from base.resets import ResetReport

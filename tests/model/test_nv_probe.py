@@ -309,7 +309,7 @@ def test_probe_exit_codes(capsys: pytest.CaptureFixture[str], spec: str, code: i
 @pytest.mark.parametrize(
     "command",
     [
-        ("reset", "--dry-run"), ("reset", "--yes"), ("selftest",), ("regs", "read", "GRBM_STATUS"), ("discovery", "show"),
+        ("reset", "--dry-run"), ("reset", "--yes"), ("regs", "read", "GRBM_STATUS"), ("discovery", "show"),
         ("discovery", "save"), ("trace", "record", "--output", "x.jsonl"), ("firmware", "needed"), ("repro", "bundle"),
         ("repro", "run", "hive-reset-loop-userspace", "--yes"), ("unbind",), ("bind", "vfio-pci"),
     ],
@@ -331,11 +331,10 @@ def test_command_on_a_mixed_machine_names_the_gpus_that_it_can_take(capsys: pyte
     assert run(capsys, "--on", "model:h200", "--on", "model:mi300x", "-g", "1", "reset", "--dry-run")[0] == 0
 
 
-@pytest.mark.parametrize("call", ["open", "selftest", "reset"])
+@pytest.mark.parametrize("call", ["open_hive", "reset"])
 def test_api_that_is_not_built_for_nvidia_raises_a_usage_error(call: str) -> None:
     doors: dict[str, Callable[[], Any]] = {
-        "open": lambda: gpumend.open("model:h200"),
-        "selftest": lambda: gpumend.selftest(["model:h200"]),
+        "open_hive": lambda: gpumend.open_hive("model:h200"),
         "reset": lambda: gpumend.reset(["model:h200"]),
     }
     with pytest.raises(UsageError) as caught:
