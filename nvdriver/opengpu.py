@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from base.errors import DeviceLost, GpumendError, Undecided, UsageError, WaitTimeout
@@ -460,7 +461,9 @@ class OpenNvGpu:
         if not self._open:
             return
         failed: list[GpumendError] = []
-        for work in (self.synchronize, *(lane.channel.close for lane in self._lanes.values())):
+        alive = [lane for lane in self._lanes.values() if lane.channel.dead is None]  # what is dead has been told of
+        works: list[Callable[[], object]] = [partial(self._wait, lane, lane.channel.sent) for lane in alive]
+        for work in (*works, *(lane.channel.close for lane in self._lanes.values())):
             try:
                 work()
             except GpumendError as error:
