@@ -279,14 +279,26 @@ class Channel:
         try:
             self._poll(value, doing, min(timeout_s, SOON_S))
         except WaitTimeout:
-            if self._bench.is_lost():
-                self.dead = self._lost(doing)
-                raise self.dead from None
+            self.require_there()
             if timeout_s <= SOON_S:
                 raise
             self._poll(value, doing, timeout_s - SOON_S)
+        if self.reached < value:
+            self.require_sound()
+
+    def require_there(self) -> None:
+        """Raises DeviceLost where the GPU is gone from the bus."""
+        if self._bench.is_lost():
+            self.dead = self._lost(f"waiting for {self.engine} of {self._bench.gpu.card.bdf}")
+            raise self.dead
+
+    def require_sound(self) -> None:
+        """Raises ChannelDead where the driver has ended this channel, and what has ended it before."""
+        if self.dead is not None:
+            raise self.dead
         number = self._notified()
-        if self.reached < value and number is not None:
+        if number is not None:
+            doing = f"waiting for {self.engine} of {self._bench.gpu.card.bdf}"
             self.dead = ChannelDead(doing, number, self._bench.gpu.card.bdf, self._fault(number))
             raise self.dead
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from base.clock import Clock
+    from nvdriver.rawgpu import NvRaw
     from pcibus.driverfiles import DriverFiles
 
 PLACES: Final = ("vram", "host")
@@ -166,6 +167,7 @@ class OpenNvGpu:
         self._lanes: dict[Engine, _Lane] = {}
         self._buffers: dict[int, tuple[NvBuffer, Memory]] = {}
         self._staging: Memory | None = None
+        self._raw: NvRaw | None = None
         self._copies: tuple[int, ...] = ()
         self.bench: Bench
 
@@ -423,6 +425,26 @@ class OpenNvGpu:
         raise UsageError(
             doing, expected=f"a copy engine from 0 to {len(self._copies) - 1}", seen=str(number), where=self.name
         )
+
+    @property
+    def raw(self) -> NvRaw:
+        """Memory, channels and waits as a tensor runtime has them (nvdriver/rawgpu.py)."""
+        self.require_open("using the GPU")
+        if self._raw is None:
+            from nvdriver.rawgpu import NvRaw
+
+            self._raw = NvRaw(self)
+        return self._raw
+
+    def require_sound(self) -> None:
+        """Raises ChannelDead where the driver has ended one of its channels."""
+        for lane in self._lanes.values():
+            lane.channel.require_sound()
+
+    def require_there(self) -> None:
+        """Raises DeviceLost where the GPU is gone from the bus."""
+        for lane in self._lanes.values():
+            lane.channel.require_there()
 
     # ---- VRAM by way of the host
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 HOST, COMPUTE, COPY = 0, 1, 4  # subchannels
 
@@ -44,8 +44,6 @@ _OUT, _CONST, _COMPONENTS = header(COPY, 0x408, 2), header(COPY, 0x700, 1), head
 _DISPATCH = struct.Struct("<4I")
 _PCAS, _PCAS2 = header(COMPUTE, 0x2B4, 1), header(COMPUTE, 0x2C0, 1)
 _PREFETCH_AND_SCHEDULE: Final = 9
-_INTERRUPT: Final = struct.pack("<II", header(HOST, 0x20, 1), 0)
-_INVALIDATE: Final = struct.pack("<II", header(COMPUTE, 0x1698, 1), 0x1011)  # instructions, data, constants; no wait
 
 
 def set_object(subchannel: int, number: int) -> bytes:
@@ -53,9 +51,11 @@ def set_object(subchannel: int, number: int) -> bytes:
     return _SET_OBJECT[subchannel] + number.to_bytes(4, "little")
 
 
-def release(address: int, value: int) -> bytes:
-    """The host writes `value` (64 bits) and the time (nanoseconds, at +8) once all work before it is done. 16-byte aligned."""
-    return _SEMAPHORE.pack(
+# Words: the same as numbers, for who gathers them in a list; they may be expressions that are numbers only later.
+
+
+def release_words(address: Any, value: Any) -> tuple[Any, ...]:
+    return (
         _SEMAPHORE_HEADER,
         address & _MASK,
         address >> 32,
@@ -65,21 +65,52 @@ def release(address: int, value: int) -> bytes:
     )
 
 
+def acquire_words(address: Any, value: Any) -> tuple[Any, ...]:
+    return (
+        _SEMAPHORE_HEADER,
+        address & _MASK,
+        address >> 32,
+        value & _MASK,
+        value >> 32,
+        SEM_ACQUIRE_GEQ | _WIDE | _SWITCH,
+    )
+
+
+def store32_words(address: Any, value: Any) -> tuple[Any, ...]:
+    return _SEMAPHORE_HEADER, address & _MASK, address >> 32, value, 0, SEM_RELEASE | _WFI
+
+
+def copy_words(target: Any, source: Any, size: int) -> tuple[Any, ...]:
+    """At most MOST_COPY_BYTES."""
+    return _OFFSETS, source >> 32, source & _MASK, target >> 32, target & _MASK, _LENGTH, size, _LAUNCH, _LAUNCH_COPY
+
+
+def copy_release_words(address: Any, value: Any) -> tuple[Any, ...]:
+    return _CE_SEMAPHORE, address >> 32, address & _MASK, value & _MASK, _LAUNCH, _LAUNCH_RELEASE
+
+
+INTERRUPT_WORDS: Final = (header(HOST, 0x20, 1), 0)
+INVALIDATE_WORDS: Final = (header(COMPUTE, 0x1698, 1), 0x1011)  # instructions, data, constants; no wait
+
+
+def release(address: int, value: int) -> bytes:
+    """The host writes `value` (64 bits) and the time (nanoseconds, at +8) once all work before it is done. 16-byte aligned."""
+    return _SEMAPHORE.pack(*release_words(address, value))
+
+
 def store32(address: int, value: int) -> bytes:
     """The host writes 32 bits once all work before it is done."""
-    return _SEMAPHORE.pack(_SEMAPHORE_HEADER, address & _MASK, address >> 32, value, 0, SEM_RELEASE | _WFI)
+    return _SEMAPHORE.pack(*store32_words(address, value))
 
 
 def acquire(address: int, value: int) -> bytes:
     """The channel waits until 64 bits there are `value` or later (they may wrap); others of its group run meanwhile."""
-    return _SEMAPHORE.pack(
-        _SEMAPHORE_HEADER, address & _MASK, address >> 32, value & _MASK, value >> 32, SEM_ACQUIRE_GEQ | _WIDE | _SWITCH
-    )
+    return _SEMAPHORE.pack(*acquire_words(address, value))
 
 
 def interrupt() -> bytes:
     """An interrupt that does not stop the channel."""
-    return _INTERRUPT
+    return struct.pack("<II", *INTERRUPT_WORDS)
 
 
 def copy(target: int, source: int, size: int) -> bytes:
@@ -87,7 +118,7 @@ def copy(target: int, source: int, size: int) -> bytes:
     if size <= MOST_COPY_BYTES:
         return _COPY.pack(
             _OFFSETS, source >> 32, source & _MASK, target >> 32, target & _MASK, _LENGTH, size, _LAUNCH, _LAUNCH_COPY
-        )
+        )  # copy_words, written out: this is called most
     pieces = range(0, size, MOST_COPY_BYTES)
     return b"".join(copy(target + at, source + at, min(MOST_COPY_BYTES, size - at)) for at in pieces)
 
@@ -119,7 +150,7 @@ def _fill(target: int, value: int, size_each: int, count: int) -> bytes:
 
 def copy_release(address: int, value: int) -> bytes:
     """The copy engine flushes, then writes `value` (32 bits, 0 after it) and the time (at +8). 16-byte aligned."""
-    return _RELEASE.pack(_CE_SEMAPHORE, address >> 32, address & _MASK, value & _MASK, _LAUNCH, _LAUNCH_RELEASE)
+    return _RELEASE.pack(*copy_release_words(address, value))
 
 
 def dispatch(qmd_address: int) -> bytes:
@@ -129,4 +160,4 @@ def dispatch(qmd_address: int) -> bytes:
 
 def invalidate_caches() -> bytes:
     """Instruction, data and constant caches of the shaders: what was written is seen by what runs next."""
-    return _INVALIDATE
+    return struct.pack("<II", *INVALIDATE_WORDS)
