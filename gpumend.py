@@ -42,6 +42,7 @@ from base.runs import Iteration as Iteration  # what `run_scenario` gives
 from base.runs import RunOutcome as RunOutcome
 from base.runs import RunReport as RunReport
 from base.version import VERSION
+from nvdriver.status import ChannelDead as ChannelDead
 from pcibus.transport import Can, FunctionInfo, Transport
 
 if TYPE_CHECKING:
@@ -78,7 +79,10 @@ if TYPE_CHECKING:
     from firmware.verify import VerifyReport
     from gpumodel.remote_pci import RemoteServer
     from gpumodel.vfio_user import VfioUserServer
+    from nvdriver.channel import Channel as Channel  # what an NVIDIA GPU's `raw` gives
     from nvdriver.opengpu import OpenNvGpu as OpenNvGpu
+    from nvdriver.rawgpu import NvRaw as NvRaw
+    from nvdriver.rawgpu import NvRawMemory as NvRawMemory
     from pcibus.driverfiles import DriverFiles
     from registers.tables import Entry
     from repro.export import Exported as Exported

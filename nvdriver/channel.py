@@ -17,11 +17,11 @@ from typing import Final
 from base.clock import Clock
 from base.errors import DeviceLost, GpumendError, Unavailable, UsageError, WaitTimeout
 from base.poll import poll
-from nvdriver import abi, pushbuffer, xid
+from nvdriver import abi, pushbuffer
 from nvdriver.gpuclasses import Classes
 from nvdriver.memory import Memory, MemoryMap
 from nvdriver.rm import CpuMapping, RmGpu
-from nvdriver.status import RmError
+from nvdriver.status import ChannelDead, RmError
 from nvdriver.uvm import Uvm
 
 ENTRIES: Final = 1024
@@ -40,22 +40,6 @@ _FAULT_TYPES: Final = (
     "no page directory", "page directory size", "no page", "beyond the limit", "unbound instance", "privilege", "read-only",
     "write-only", "pitch", "work creation", "aperture", "compression", "kind", "region", "poisoned", "atomic",
 )  # fmt: skip
-
-
-class ChannelDead(GpumendError):
-    """The driver ended a channel: what is in its notifier. `xid`: the number; memory and other channels stay."""
-
-    def __init__(self, doing: str, number: int, where: str, fault: str = "") -> None:
-        known = xid.CATALOGUE.get(number)
-        name = f"Xid {number} ({known.name})" if known else f"Xid {number}"
-        super().__init__(
-            doing,
-            expected="the work done, and no error in the channel's notifier",
-            seen=f"{name}{'; ' + fault if fault else ''}",
-            where=where,
-            next_step=f"{known.first if known else 'look at dmesg'}; a new channel works",
-        )
-        self.xid = number
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 from base.errors import DeviceLost, GpumendError, Undecided, UsageError, WaitTimeout
 from nvdriver import abi, gpuclasses, pushbuffer
-from nvdriver.channel import COMPUTE, Bench, Channel, ChannelDead, Engine, copy_engine, open_channel
+from nvdriver.channel import COMPUTE, Bench, Channel, Engine, copy_engine, open_channel
 from nvdriver.memory import Memory, MemoryMap
 from nvdriver.rm import Client, CpuMapping, RmGpu
+from nvdriver.status import ChannelDead
 from nvdriver.uvm import Uvm
 
 if TYPE_CHECKING:

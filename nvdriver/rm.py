@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from base.errors import DeviceLost, GpumendError, InvalidData, NotPermitted, Refused, Unavailable
 from nvdriver import abi
-from nvdriver.status import OK, RmError
+from nvdriver.status import OK, rm_error
 from pcibus.driverfiles import DriverFiles, Mapped, WritableMapped, opened
 
 _END_OF_IDS = 0xFFFFFFFF
@@ -304,7 +304,7 @@ def _card(row: bytearray) -> Card:
 
 def _check(status: int, doing: str) -> None:
     if status != OK:
-        raise RmError(doing, status, where=abi.CTL_NODE)
+        raise rm_error(doing, status, abi.CTL_NODE)
 
 
 def _refused_by_kernel(error: OSError, doing: str, number: int) -> GpumendError:

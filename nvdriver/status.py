@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from base.errors import GpumendError
+from base.errors import DeviceLost, GpumendError
 
 OK = 0
 
@@ -94,6 +94,33 @@ class RmError(GpumendError):
             next_step=_NEXT.get(status, "gpumend probe"),
         )
         self.status = status
+
+
+class RmLost(RmError, DeviceLost):
+    """RM's word that it has lost the GPU: a lost device as any other."""
+
+
+def rm_error(doing: str, status: int, where: str) -> RmError:
+    """The error of a status that is not NV_OK."""
+    return (RmLost if status == GPU_IS_LOST else RmError)(doing, status, where=where)
+
+
+class ChannelDead(GpumendError):
+    """The driver ended a channel: what is in its notifier. `xid`: the number; memory and other channels stay."""
+
+    def __init__(self, doing: str, number: int, where: str, fault: str = "") -> None:
+        from nvdriver import xid
+
+        known = xid.CATALOGUE.get(number)
+        name = f"Xid {number} ({known.name})" if known else f"Xid {number}"
+        super().__init__(
+            doing,
+            expected="the work done, and no error in the channel's notifier",
+            seen=f"{name}{'; ' + fault if fault else ''}",
+            where=where,
+            next_step=f"{known.first if known else 'look at dmesg'}; a new channel works",
+        )
+        self.xid = number
 
 
 def name_of(status: int) -> str:

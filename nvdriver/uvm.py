@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from base.errors import Unavailable
 from nvdriver import abi
 from nvdriver.rm import open_node
-from nvdriver.status import NOTHING_TO_DO, OK, RmError
+from nvdriver.status import NOTHING_TO_DO, OK, RmError, rm_error
 from pcibus.driverfiles import DriverFiles
 
 _INITIALIZE, _MM_INITIALIZE = 0x30000001, 75
@@ -55,7 +55,7 @@ class Uvm:
             self._raw(second, _MM_INITIALIZE, data, "telling UVM of this process")
             status = struct.unpack_from("<I", data, 4)[0]
             if status not in (OK, NOTHING_TO_DO):
-                raise RmError("telling UVM of this process", status, where=abi.UVM_NODE)
+                raise rm_error("telling UVM of this process", status, abi.UVM_NODE)
             yield
         finally:
             with suppress(OSError):
@@ -112,7 +112,7 @@ class Uvm:
         self._raw(self._handle, number, data, doing)
         status = struct.unpack_from("<I", data, status_at)[0]
         if status != OK:
-            raise RmError(doing, status, where=abi.UVM_NODE)
+            raise rm_error(doing, status, abi.UVM_NODE)
 
     def _raw(self, handle: int, number: int, data: bytearray, doing: str) -> None:
         try:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from nvdriver import pushbuffer, qmd
-from nvdriver.channel import ChannelDead
 from nvdriver.opengpu import NvBuffer
+from nvdriver.status import ChannelDead
 from tests.model.nv_rig import Rig, opened
 
 H = pushbuffer.header

@@ -21,9 +21,9 @@ from base.errors import (
 from gpumodel import nvidia
 from gpumodel.nvidia.gpu import NvTransport
 from nvdriver import pushbuffer
-from nvdriver.channel import ENTRIES, PUSH_BYTES, ChannelDead
+from nvdriver.channel import ENTRIES, PUSH_BYTES
 from nvdriver.opengpu import open_gpu
-from nvdriver.status import RmError
+from nvdriver.status import ChannelDead, RmError
 from tests.model.nv_rig import Rig, data_of, opened
 
 KIB, MIB = 1 << 10, 1 << 20
