@@ -90,7 +90,7 @@ regs-check: $(VENV)/.dev
 	$(BIN)/python tools/gen_registers.py --check
 
 reset-matrix: $(VENV)/.demo firmware
-	$(BIN)/python tools/reset_matrix.py
+	$(BIN)/python -m tools.reset_matrix
 
 picture: $(VENV)/.demo
 	$(BIN)/gpumend model demo --svg docs/demo.svg > /dev/null

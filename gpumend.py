@@ -30,7 +30,7 @@ from amdriver.running_recovery import RecoveryFailed as RecoveryFailed
 from base.clock import Clock, Outcome, RealClock, VirtualClock
 from base.errors import DeviceLost as DeviceLost
 from base.errors import GpumendError as GpumendError  # for those who catch it
-from base.errors import InvalidData, NotPermitted, Unavailable, Undecided, UsageError
+from base.errors import InvalidData, NotPermitted, Refused, Unavailable, Undecided, UsageError
 from base.errors import OutOfMemory as OutOfMemory
 from base.findings import Finding, ProbeReport, Severity, graver
 from base.part import NVIDIA_VENDOR
@@ -282,7 +282,7 @@ def _remotes(address: str) -> list[Gpu]:
     from pcibus.remote import open_remote
 
     gpus = []
-    for transport in open_remote(address, vendors=(AMD_VENDOR,)):
+    for transport in open_remote(address, vendors=(AMD_VENDOR, NVIDIA_VENDOR)):
         info = transport.device.info
         part = part_of(info.vendor, info.device)
         if part is not None:
@@ -290,7 +290,7 @@ def _remotes(address: str) -> list[Gpu]:
     if not gpus:
         raise Unavailable(
             f"opening {address}",
-            expected="an AMD Instinct of the MI300 or MI350 family (vendor 1002)",
+            expected=SUPPORTED,
             seen="none among the devices that it serves",
             where=address,
         )
@@ -396,6 +396,12 @@ def _driver_files(gpu: Gpu) -> DriverFiles | None:
     return HostFiles() if Path("/sys") == SYS_ROOT else HostFiles(SYS_ROOT.parent / "dev", PROC_ROOT)
 
 
+def _files_among(found: Sequence[Gpu]) -> Callable[[Any], DriverFiles | None]:
+    """The same for those who know a GPU by its index only."""
+    by_index = {gpu.index: gpu for gpu in found}
+    return lambda one: _driver_files(by_index[one.index])
+
+
 def bus_states(found: Sequence[Gpu]) -> list[tuple[str, str | None]]:
     """For each GPU its state and UUID. State: `ok`, `lost` (config space reads all ones), `unknown` (it cannot be
     read).
@@ -475,7 +481,6 @@ def write_bundle(
     from evidence.archive import require_packer, suffix_of
     from firmware.store import search_dirs
 
-    require_amd(found, "writing a bundle")
     packs = output is not None and bool(suffix_of(output))
     if packs and output is not None:
         require_packer(output)  # before minutes of collecting
@@ -496,6 +501,7 @@ def write_bundle(
         firmware_dirs=search_dirs(firmware),
         places=_places(),
         progress=progress,
+        files=_files_among(found),
     )
     if not packs or output is None:
         return Written(folder, bundle, check(folder))
@@ -1206,7 +1212,7 @@ def model_faults() -> list[dict[str, Any]]:
             "summary": fault.summary,
             "effect": fault.effect,
             "symptom": fault.symptom,
-            "shows_at": "look",
+            "shows_at": fault.shows_at,
             "cured_by": list(fault.cured_by),
         }
         for fault in nvidia.catalogue()
@@ -1216,14 +1222,29 @@ def model_faults() -> list[dict[str, Any]]:
 def serve_model(endpoint: str, spec: str, *, allow_remote: bool = False) -> RemoteServer:
     """Serve software GPUs at HOST:PORT (port 0: any free one) until the answer's `close()`; `--on` takes its `address`.
 
-    They live on the real clock, and on, while clients come and go. Raises UsageError, Refused (not a loopback address,
-    and not `allow_remote`), Unavailable (the port is taken), NotPermitted."""
-    from gpumodel import open_models
-    from gpumodel.remote_pci import RemoteServer
+    They live on the real clock, and on, while clients come and go. NVIDIA's are served without their driver: a PCI function
+    has no door for it. Raises UsageError, Refused (not a loopback address, and not `allow_remote`; an NVIDIA model with a
+    driver), Unavailable (the port is taken), NotPermitted."""
+    from gpumodel import nvidia, open_models
+    from gpumodel.nvidia.spec import names_nvidia, parse
+    from gpumodel.remote_pci import RemoteServer, ServedTransport
     from pcibus.remote_protocol import parse_endpoint
 
     host, port = parse_endpoint(endpoint)
-    return RemoteServer(open_models(spec, REAL_CLOCK), host, port, allow_remote=allow_remote).open()
+    models: Sequence[ServedTransport]
+    if names_nvidia(spec):
+        if parse(spec).driver:
+            raise Refused(
+                f"serving {spec}",
+                expected="NVIDIA GPUs without a driver (?state=cold): config space, registers, resets",
+                seen="a driver is loaded: its nodes, its texts and the kernel's log are files of a machine, and the protocol "
+                "serves PCI functions",
+                next_step="?state=cold; or without a server: gpumend --on model:...",
+            )
+        models = nvidia.open_models(spec, REAL_CLOCK)
+    else:
+        models = open_models(spec, REAL_CLOCK)
+    return RemoteServer(models, host, port, allow_remote=allow_remote).open()
 
 
 def serve_vfio_user(
@@ -1233,11 +1254,20 @@ def serve_vfio_user(
     `vfio-user-pci` shows each to its guest as a PCI device. `say` is told when something goes wrong; `kept`: how many
     of the last accesses of each GPU are in its trace (FOLDER/gpu0.trace, written on failure and by `dump()`).
 
-    They live on the real clock. Raises UsageError (a name too long), Refused (another server is there), Unavailable,
+    They live on the real clock. Raises UsageError (a name too long), Refused (another server is there; NVIDIA's), Unavailable,
     NotPermitted."""
     from gpumodel import open_models
     from gpumodel.access_ring import KEPT
+    from gpumodel.nvidia.spec import names_nvidia
     from gpumodel.vfio_user import VfioUserServer
+
+    if names_nvidia(spec):
+        raise Refused(
+            f"serving {spec} to a virtual machine",
+            expected="a model that a driver in the guest could start",
+            seen="NVIDIA's has no memory behind its BARs, no DMA and no interrupts: no driver could do anything with it",
+            next_step="gpumend model serve --remote, for probes and resets of the bare GPU",
+        )
 
     # Without serial number capability: the stock driver and the PCI core would both make a file of that name.
     models = open_models(spec, REAL_CLOCK, serial_capability=False)
@@ -1600,8 +1630,9 @@ def reset_gpus(
     """The same for GPUs that `list_gpus` found: `wanted` of `everyone` in reach."""
     from resets.session import reset_all
 
-    require_amd(wanted, "resetting")
     options = options or ResetOptions()
+    if options.selftest:
+        require_amd(wanted, "testing after a reset")
     means = _reset_means(everyone, options, watcher, asked)
     report = reset_all(everyone, wanted, _reset_request(options), means)
     return _selftested(report, everyone, wanted, options, means) if options.selftest else report
@@ -1614,7 +1645,6 @@ def plan_reset(
     those GPUs that are never reset, with why. Writes nothing."""
     from resets.session import preview_all
 
-    require_amd(wanted, "previewing a reset of")
     options = options or ResetOptions()
     return preview_all(everyone, wanted, _reset_request(options), _reset_means(everyone, options, None, None))
 
@@ -1638,7 +1668,6 @@ def soak_reset(
     from resets.session import reset_all
     from resets.soak import Round, soak
 
-    require_amd(wanted, "resetting")
     options = replace(options or ResetOptions(), deep=True)
     asked = Asked()
     means = _reset_means(everyone, options, watcher, asked)
@@ -1733,10 +1762,11 @@ def _reset_means(
     def ours(subjects: Sequence[Subject]) -> list[Gpu]:
         return [by_index[one.index] for one in subjects]
 
-    way = Way(options.unbind, options.kill_holders, places, watcher.say)
+    files = _files_among(everyone)
+    way = Way(options.unbind, options.kill_holders, places, watcher.say, files)
     return Means(
         probe=lambda subjects: probe_gpus(ours(subjects), limit_s=options.probe_s),
-        mechanic=DriverMechanic(load, _firmware_dirs(options.firmware), SYS_ROOT, PROC_ROOT),
+        mechanic=DriverMechanic(load, _firmware_dirs(options.firmware), files, SYS_ROOT, PROC_ROOT),
         around=partial(situation, places=places),
         way=way,
         evidence=lambda subjects, reports, action: _bundle(ours(subjects), reports, action, options.evidence),
@@ -1750,7 +1780,9 @@ def _bundle(subjects: Sequence[Gpu], reports: Sequence[ProbeReport], action: str
     from evidence import Places, before_reset
 
     places = Places(sys=SYS_ROOT, proc=PROC_ROOT)
-    return str(before_reset(subjects, action=action, reports=reports, folder=folder, places=places).folder)
+    files = _files_among(subjects)
+    done = before_reset(subjects, action=action, reports=reports, folder=folder, places=places, files=files)
+    return str(done.folder)
 
 
 def _selftested(
@@ -2044,12 +2076,31 @@ def _on_host(gpu: Gpu, doing: str) -> None:
         )
 
 
+def _require_stopped(gpu: Gpu, driver: str) -> None:
+    """Refused where the NVIDIA driver would have to let go of a GPU in use: it waits then, without end."""
+    from nvdriver import usage
+    from pcibus.holders import PATIENCE_S, find_holders
+
+    files = _driver_files(gpu)
+    if gpu.info.driver != "nvidia" or driver == "nvidia" or files is None or not usage.is_initialized(files, gpu.bdf):
+        return
+    found = find_holders(gpu.bdf, root=SYS_ROOT, proc=PROC_ROOT, limit_s=PATIENCE_S).real
+    names = ", ".join(f"pid {holder.pid} {holder.command}" for holder in found)
+    stop = usage.stop_words(holder.command for holder in found) or "end these processes"
+    raise Refused(
+        f"taking {gpu.bdf} from nvidia",
+        expected="a GPU that its driver has stopped: unbinding one in use never ends",
+        seen=f"held by {names}" if names else usage.KEPT,
+        where=gpu.bdf,
+        next_step=stop if names else usage.KEPT_NEXT.format(bdf=gpu.bdf),
+    )
+
+
 def plan_hand_over(gpu: Gpu, driver: str) -> list[str]:
     """The sysfs writes that would give a GPU to a kernel driver ("": to none), as shell lines; [] if it is so
     already."""
     from pcibus.binding import plan_bind, plan_unbind
 
-    require_amd([gpu], "handing over")
     _on_host(gpu, "binding" if driver else "unbinding")
     plan = plan_bind(gpu.bdf, driver, root=SYS_ROOT) if driver else plan_unbind(gpu.bdf, root=SYS_ROOT)
     return [str(write) for write in plan.writes]
@@ -2060,12 +2111,13 @@ def hand_over(
 ) -> dict[str, Any]:
     """Give a GPU to a kernel driver ("": to none); bounded, read back. Returns `status` and the `driver` found after.
 
+    An NVIDIA GPU that its driver keeps running is not taken from it, whatever `despite_holders` says: that would never end.
     Raises Refused (a process holds it, or the lock is taken), NotPermitted, Unavailable, WaitTimeout (stuck, says
     where)."""
     from pcibus.binding import bind, unbind
 
-    require_amd([gpu], "handing over")
     _on_host(gpu, "binding" if driver else "unbinding")
+    _require_stopped(gpu, driver)
     options: dict[str, Any] = {
         "root": SYS_ROOT,
         "proc": PROC_ROOT,

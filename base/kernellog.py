@@ -1,6 +1,8 @@
 """The kernel's log as it stands now, `[seconds] text`, one record a line. Reading takes nothing out of it and never waits.
+One line can be written into it, by those who act (a reset), not by those who look.
 
-Source: Linux Documentation/ABI/testing/dev-kmsg (records, EPIPE where they were overwritten); syslog(2) action 3."""
+Source: Linux Documentation/ABI/testing/dev-kmsg (records, EPIPE where they were overwritten; a write is one record);
+syslog(2) action 3."""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import ctypes
 import errno
 import os
 import stat
+import time
 from pathlib import Path
 
 from base.errors import GpumendError, NotPermitted, Unavailable
@@ -15,6 +18,7 @@ from base.errors import GpumendError, NotPermitted, Unavailable
 _KMSG = (1, 11)  # the device number of /dev/kmsg
 _KMSG_RECORD_BYTES = 16 << 10
 _SYSLOG_READ_ALL, _SYSLOG_SIZE = 3, 10
+_NOTICE = 5
 
 
 def read_log(dev: Path = Path("/dev"), limit_bytes: int = 4 << 20) -> bytes:
@@ -93,6 +97,29 @@ def read_syslog() -> bytes:
         kind = NotPermitted if number in (errno.EPERM, errno.EACCES) else Unavailable
         raise kind("reading the kernel log", expected="CAP_SYSLOG, or dmesg_restrict off", seen=os.strerror(number))
     return buffer.raw[:count]
+
+
+def write_line(text: str, dev: Path = Path("/dev")) -> None:
+    """One record at the end of the log, by `dev`/kmsg; into a plain file of that name (a test) as the log shows it.
+
+    Raises NotPermitted, Unavailable."""
+    path = dev / "kmsg"
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            is_file = stat.S_ISREG(os.fstat(handle).st_mode)
+            stamp = f"[{time.clock_gettime(time.CLOCK_MONOTONIC):12.6f}] " if is_file else f"<{_NOTICE}>"
+            os.write(handle, f"{stamp}{text}\n".encode())
+        finally:
+            os.close(handle)
+    except OSError as error:
+        kind = NotPermitted if isinstance(error, PermissionError) else Unavailable
+        raise kind(
+            "writing a line into the kernel's log",
+            expected="root, and the machine's own /dev",
+            seen=os.strerror(error.errno or 0),
+            where=str(path),
+        ) from error
 
 
 def _read_all(handle: int, limit_bytes: int) -> tuple[bytes, bool]:

@@ -30,7 +30,7 @@ _LIMIT = click.option(
 _COLUMNS = ("index", "bdf", "part", "status", "driver")
 
 
-@click.command("bind", short_help="Hand a GPU to a kernel driver (amdgpu, vfio-pci).")
+@click.command("bind", short_help="Hand a GPU to a kernel driver (amdgpu, nvidia, vfio-pci).")
 @click.argument("driver")
 @_YES
 @_DRY
@@ -76,7 +76,7 @@ def _hand_over(
     if not math.isfinite(limit_s):
         raise UsageError(f"running {command}", expected="a limit in seconds", seen=str(limit_s))
 
-    found = settings.find(command, acting=True)
+    found = settings.find(command, acting=True, nvidia=True)
     plans = [plan_hand_over(gpu, driver) for gpu in found]
     if not dry_run and not yes:
         _ask(command, driver, found)

@@ -432,9 +432,10 @@ def bundle_command(
     hangs.
 
     \b
-      report.md    in the field order of AMD's issue form
+      report.md    in the field order of AMD's issue form, or of NVIDIA's
       the probe's findings, config space of the GPU and of the ports above it, discovery table, registers by name
       amdgpu's sysfs and debugfs files, core dumps, who holds the GPU
+      NVIDIA: registers of boot, the driver's texts in /proc, every Xid; neither nvidia-smi nor a script of theirs is run
       the kernel's log, the journal of three boots, versions of kernel, driver, firmware files
       manifest.json with the SHA-256 of each file, and of everything that was not collected: why
 

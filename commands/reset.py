@@ -122,14 +122,13 @@ def _method(method: str | None, hive: bool) -> str:
 
 def _find(settings: Settings) -> tuple[list[Gpu], list[Gpu]]:
     """Every GPU in reach, because a reset may hit others of the hive; and those that were selected."""
-    from gpumend import require_amd, select, with_neighbours
+    from gpumend import select, with_neighbours
 
     selection, settings.gpus = settings.gpus, ()
     found = settings.find("reset", acting=True, nvidia=True)
     settings.gpus = selection
     wanted = select(found, selection)
-    require_amd(wanted, "gpumend reset")
-    return with_neighbours([gpu for gpu in found if not gpu.part.is_nvidia]), wanted
+    return with_neighbours(found), wanted
 
 
 def _whole_hives(everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions) -> list[Gpu]:
@@ -162,7 +161,15 @@ def _answers() -> dict[str, str]:
 
     told = {row.name: row.what for row in reset_methods() if row.is_answer}
     rest = [str(action) for action in Action if action is not Action.NONE and str(action) not in told]
-    return told | {action: f"gpumend reset --method {action}" for action in rest}
+    return (
+        told
+        | {action: f"gpumend reset --method {action}" for action in rest}
+        | {
+            str(
+                Action.RESTART_APP
+            ): "stop the applications that the finding is about, start them again, then gpumend probe"
+        }
+    )
 
 
 # ---------------------------------------------------------------- before

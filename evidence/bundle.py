@@ -16,10 +16,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amdriver.discovery_store import load
 from base.clock import Clock, RealClock
@@ -27,14 +26,17 @@ from base.errors import Unavailable
 from base.files import state_folder
 from base.findings import ProbeReport
 from base.version import VERSION
-from evidence import driver, gpu, host
-from evidence.parts import Collected, Collector, Limits, Places, Unread, attempt
+from evidence import driver, gpu, host, nvidia
+from evidence.parts import Collected, Collector, Limits, Out, Places, Unread, attempt
 from evidence.redact import Redactor
 from evidence.report import Problem, report
 from evidence.running import run
 from evidence.subject import Subject, on_host
 from evidence.writer import Writer, lines
 from probe.run import LIMIT_S, Target, probe_all
+
+if TYPE_CHECKING:
+    from pcibus.driverfiles import DriverFiles
 
 # A reset must not wait long, and what it is about to destroy is in the GPU: so that comes first.
 QUICK = Limits(
@@ -83,6 +85,7 @@ class _Job:
     redact: bool
     ras_counts: bool
     firmware_dirs: Sequence[Path] | None
+    files: Files
     reports: tuple[ProbeReport, ...] = ()
     texts: dict[str, bytes] = field(default_factory=dict)
 
@@ -90,6 +93,13 @@ class _Job:
     def local(self) -> bool:
         """Whether this machine's own files say something of these GPUs; without any GPU they are all there is."""
         return not self.subjects or any(on_host(subject) for subject in self.subjects)
+
+
+Files = Callable[[Subject], "DriverFiles | None"]
+
+
+def _no_files(subject: Subject) -> DriverFiles | None:
+    return None
 
 
 def default_folder(reason: str = "bundle") -> Path:
@@ -115,14 +125,16 @@ def collect(
     places: Places | None = None,
     limits: Limits | None = None,
     progress: Callable[[str], None] | None = None,
+    files: Files = _no_files,
 ) -> Bundle:
     """Collect everything about these GPUs (none: about this machine) into a new folder, each file synced as it comes.
 
     `reports`: what a probe said already; None: they are probed first. `extra`: more text files by name (a journal of
     resets, a scenario); they are redacted as well. `ras_counts`: read the driver's RAS counters too, which sets them back.
+    `files`: of a GPU's kernel driver (NVIDIA).
     Raises nothing that a GPU, a driver or a file did; Refused (the folder is there), NotPermitted, Unavailable when the
     bundle itself cannot be written."""
-    job = _Job(subjects, places or Places(), limits or Limits(), False, redact, ras_counts, firmware_dirs)
+    job = _Job(subjects, places or Places(), limits or Limits(), False, redact, ras_counts, firmware_dirs, files)
     return _write(job, folder or default_folder(reason), reports, reason, problem, settings, extra, progress)
 
 
@@ -137,13 +149,14 @@ def before_reset(
     redact: bool = True,
     places: Places | None = None,
     limits: Limits = QUICK,
+    files: Files = _no_files,
 ) -> Bundle:
     """What is lost by a reset, on the disk and synced when this returns: at most a few seconds, whatever hangs.
 
     `action`: what is about to be done, in words (`mode1`, `hive-reset`). Takes, of every GPU: the probe's report, config
     space, discovery table, state of every engine, the driver's sysfs files, holders; and the kernel's log and core
     dumps. Leaves out what a reset does not destroy. The same errors as `collect`: what could not be read is in `unread`."""
-    job = _Job(subjects, places or Places(), limits, True, redact, False, None)
+    job = _Job(subjects, places or Places(), limits, True, redact, False, None, files)
     told = {"action": action, **(settings or {})}
     return _write(
         job, folder or default_folder(f"before-{action}"), reports, f"before {action}", None, told, extra, None
@@ -202,7 +215,7 @@ def _keep(group: Sequence[Collected], writer: Writer, job: _Job) -> None:
 def _groups(job: _Job, reports: Sequence[ProbeReport] | None, deadline: float) -> Iterator[tuple[str, list[Collected]]]:
     """(what was asked, what came), in the order of the module's text."""
     secrets = [host.secrets(job.places, job.limits)]
-    secrets += [_serial_of(subject, job.places, job.limits) for subject in job.subjects]
+    secrets += [_serial_of(subject, job) for subject in job.subjects]
     if job.quick:  # what holds them must not cost the GPUs their turn
         secrets = [replace(one, resumes=0) for one in secrets]
     yield from _run("names to take out", secrets, job, deadline)
@@ -227,7 +240,9 @@ def _run(
 def _machine(job: _Job, deadline: float) -> Iterator[tuple[str, list[Collected]]]:
     yield from _run("the machine", _of_the_machine(job), job, deadline)
     if not job.local:
-        yield "the machine", [_left_out("kernel-log", job), _left_out("devcoredump", job)]
+        logs = {id(files): nvidia.kernel_log(files, job.limits) for one in job.subjects if (files := job.files(one))}
+        yield from _run("the machine", list(logs.values())[:1], job, deadline)
+        yield "the machine", [_left_out(name, job) for name in ("kernel-log", "devcoredump")[bool(logs) :]]
 
 
 def _clock(job: _Job) -> Clock:
@@ -235,9 +250,13 @@ def _clock(job: _Job) -> Clock:
     return next((subject.clock for subject in job.subjects if not on_host(subject)), RealClock())
 
 
-def _serial_of(subject: Subject, places: Places, limits: Limits) -> Collector:
-    work = partial(gpu.learn_serials, subject, places)
-    return Collector("serial", work, limits.fast_s, subject.index, apart=on_host(subject), resumes=1)
+def _serial_of(subject: Subject, job: _Job) -> Collector:
+    def work(out: Out) -> None:
+        gpu.learn_serials(subject, job.places, out)
+        if subject.part.is_nvidia:
+            nvidia.learn_uuid(subject, job.files(subject), out)
+
+    return Collector("serial", work, job.limits.fast_s, subject.index, apart=on_host(subject), resumes=1)
 
 
 def _of_the_machine(job: _Job) -> list[Collector]:
@@ -255,7 +274,9 @@ def _left_out(name: str, job: _Job) -> Collected:
 
 
 def _of_the_gpus(job: _Job) -> list[Collector]:
-    return [one for item in job.subjects for one in gpu.collectors(item, job.places, job.limits, quick=job.quick)]
+    made = [one for item in job.subjects for one in gpu.collectors(item, job.places, job.limits, quick=job.quick)]
+    theirs = [item for item in job.subjects if item.part.is_nvidia]
+    return made + [one for item in theirs for one in nvidia.collectors(item, job.files(item), job.limits)]
 
 
 def _of_the_driver(job: _Job) -> list[Collector]:
@@ -267,7 +288,8 @@ def _of_the_driver(job: _Job) -> list[Collector]:
         if on_host(item)
         for one in driver.collectors(item, _bdf(job, item), job.places, job.limits, **options)
     ]
-    parts = sorted({item.part.name.lower() for item in job.subjects if not (item.part.is_vf or item.part.is_apu)})
+    ours = (item.part for item in job.subjects if not (item.part.is_vf or item.part.is_apu or item.part.is_nvidia))
+    parts = sorted({part.name.lower() for part in ours})
     if parts and job.firmware_dirs is not None:
         made.append(host.firmware_files(parts, job.firmware_dirs, job.limits))
     return made
@@ -320,7 +342,9 @@ class _Into:
 def _probe_all(job: _Job) -> list[ProbeReport]:
     found: list[ProbeReport] = []
     for clock in {id(subject.clock): subject.clock for subject in job.subjects}.values():
-        targets = [Target(one.index, one.transport, one.part) for one in job.subjects if one.clock is clock]
+        targets = [
+            Target(one.index, one.transport, one.part, job.files(one)) for one in job.subjects if one.clock is clock
+        ]
         found += probe_all(targets, clock=clock, sys_root=job.places.sys, proc_root=job.places.proc, golden=load)
     order = {subject.index: place for place, subject in enumerate(job.subjects)}
     return sorted(found, key=lambda item: order[item.index])

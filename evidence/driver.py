@@ -70,10 +70,11 @@ def collectors(
     skipped = () if redact is False else SERIALS_INSIDE
     works = [
         ("sysfs", partial(_sysfs, subject, bdf, places, limits, ras_counts, skipped), 2),
-        ("xgmi", partial(_hive, subject, bdf, places, limits), 0),
         ("holders", partial(_holders, subject, bdf, places, limits), 0),
     ]
-    if not quick:
+    if not subject.part.is_nvidia:
+        works.insert(1, ("xgmi", partial(_hive, subject, bdf, places, limits), 0))
+    if not quick and not subject.part.is_nvidia:
         works.append(("debugfs", partial(_debugfs, subject, bdf, places, limits), 2))
     return [Collector(name, work, limits.driver_s, subject.index, resumes=resumes) for name, work, resumes in works]
 

@@ -61,13 +61,15 @@ def folder(subject: Subject) -> str:
 
 
 def collectors(subject: Subject, places: Places, limits: Limits, *, quick: bool) -> list[Collector]:
-    """Config space; then discovery table and registers, one after the other because both use the index registers."""
+    """Config space; then discovery table and registers, one after the other because both use the index registers (of an
+    NVIDIA GPU: evidence/nvidia.py)."""
     names = QUICK if quick else FULL
     works = (
         ("pci", partial(_config, subject, places), limits.fast_s),
         ("hardware", partial(_hardware, subject, places, names, limits.hardware_s), limits.hardware_s),
     )
-    return [Collector(name, work, limit_s, subject.index, apart=on_host(subject)) for name, work, limit_s in works]
+    made = works[:1] if subject.part.is_nvidia else works
+    return [Collector(name, work, limit_s, subject.index, apart=on_host(subject)) for name, work, limit_s in made]
 
 
 # ---------------------------------------------------------------- config space

@@ -22,13 +22,14 @@ from evidence.parts import Collector, Limits, Out, Places, attempt, reason
 from evidence.safe import Folder, read_file
 from pcibus import sysfs
 
-# (root, name): text files, in the order in which they are asked. `amdgpu`'s own parameters come from its folder.
+# (root, name): text files, in the order in which they are asked. The modules' parameters come from their folders.
 _SYSTEM = (
     ("proc", "version"), ("proc", "cmdline"), ("proc", "uptime"), ("proc", "loadavg"), ("proc", "meminfo"),
     ("proc", "modules"), ("proc", "iomem"), ("proc", "sys/kernel/tainted"), ("proc", "sys/kernel/hung_task_timeout_secs"),
     ("proc", "driver/nvidia/version"), ("etc", "os-release"), ("etc", "debian_version"), ("opt", "rocm/.info/version"),
     ("sys", "module/amdgpu/version"), ("sys", "module/amdgpu/srcversion"), ("sys", "module/amdgpu/initstate"),
-    ("sys", "module/nvidia/version"),
+    *(("sys", f"module/nvidia/{name}") for name in ("version", "srcversion", "initstate", "refcnt", "taint")),
+    ("proc", "driver/nvidia/params"), ("proc", "driver/nvidia/registry"),
     ("sys", "module/amdgpu/refcnt"), ("sys", "module/amdgpu/taint"), ("sys", "kernel/security/lockdown"),
     ("sys", "devices/system/cpu/online"), ("sys", "devices/system/node/online"), ("sys", "module/pcie_aspm/parameters/policy"),
     *(("sys", f"class/dmi/id/{name}") for name in (
@@ -132,7 +133,8 @@ def _system(places: Places, limits: Limits, out: Out) -> None:
     for root, name in _SYSTEM:
         _part(roots[root], name, limits, out)
     _cpus(places, out)
-    _folder(places.sys, "module/amdgpu/parameters", limits, out)
+    for module in ("amdgpu", "nvidia", "nvidia_uvm", "nvidia_drm", "nvidia_modeset"):
+        _folder(places.sys, f"module/{module}/parameters", limits, out)
     with attempt(out, "class/iommu"):
         names = _names(places.sys, "class/iommu")
         out.add("system.txt", f"== iommu units ==\n{' '.join(names) or 'none'}\n".encode())

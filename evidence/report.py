@@ -46,6 +46,7 @@ def report(
     rows += _nvidia_form(problem, reports, system) if theirs else _amd_form(problem, reports, system)
     rows += [*_versions(system, texts)[1 if theirs else 0 :], ""]  # the first is about amdgpu
     rows += _findings(reports)
+    rows += _nvidia(reports)
     rows += _files(manifest)
     rows += _gaps(list(unread))
     rows += _redactions(manifest)
@@ -73,7 +74,7 @@ def _amd_form(problem: Problem, reports: Sequence[ProbeReport], system: str) -> 
 
 def _nvidia_form(problem: Problem, reports: Sequence[ProbeReport], system: str) -> list[str]:
     """Field order: user-wants D, NVIDIA/open-gpu-kernel-modules 10_functional_bug.yml."""
-    version = _section(system, "module/nvidia/version", r"(\S+)") or UNKNOWN
+    version = _section(system, "module/nvidia/version", r"(\S+)") or _told(reports, "driver", "version") or UNKNOWN
     kernel = _section(system, "proc/version", r"Linux version (\S+)") or UNKNOWN
     fields: list[tuple[str, list[str]]] = [
         ("NVIDIA Open GPU Kernel Modules Version", [f"{version}, commit {ASK}"]),
@@ -171,6 +172,46 @@ def _findings(reports: Sequence[ProbeReport]) -> list[str]:
             told = (("expected", finding.expected), ("seen", finding.seen), ("where", finding.where))
             rows += [f"  - {label}: {text}" for label, text in told if text]
     return ["#### Findings", "", *rows, ""] if rows else []
+
+
+def _nvidia(reports: Sequence[ProbeReport]) -> list[str]:
+    """Of NVIDIA's GPUs: every Xid since the driver was loaded, what the driver says, temperature and power."""
+    rows: list[str] = []
+    for item in reports:
+        facts = item.facts.get("nvidia")
+        if not facts:
+            continue
+        heat = facts.get("telemetry") or {}
+        shown = {
+            "driver": _told([item], "driver", "version"), "VBIOS": facts.get("vbios"), "firmware": facts.get("firmware"),
+            "recovery action": facts.get("recovery_action"), "boot": _told([item], "boot", "stage"),
+            "temperature, C": _told([item], "telemetry", "temperature_c", "gpu"), "power, W": heat.get("power_w"),
+            "slowed by": ", ".join(heat.get("slowed_by") or ()) or None, "rows remapped": _told([item], "row_remap", "rows"),
+            "ECC errors": _told([item], "ecc", "uncorrected"), "Xids before the driver was loaded": facts.get("xids_before"),
+        }  # fmt: skip
+        rows.append(
+            f"- GPU {item.index} {item.bdf}: {'; '.join(f'{name} {_word(value)}' for name, value in shown.items())}"
+        )
+        rows += [
+            f"  - Xid {one['number']}, {one['count']} times, first at {_word(one['first_s'])} s: {one['text']}"
+            for one in facts.get("xids") or ()
+        ]
+        rows += [
+            f"  - SXid {one['number']} ({one['word']}) of {one['switch']}, {one['count']} times: {one['text']}"
+            for one in facts.get("sxids") or ()
+        ]
+    return ["#### Xids, driver and telemetry of NVIDIA's GPUs", "", *rows, ""] if rows else []
+
+
+def _told(reports: Sequence[ProbeReport], *names: str) -> Any:
+    """The first GPU's fact of that place; None where it was not told."""
+    for item in reports:
+        value: Any = item.facts.get("nvidia")
+        for name in names:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if value is not None:
+            return value
+    return None
 
 
 def _files(manifest: Mapping[str, Any]) -> list[str]:

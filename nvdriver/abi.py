@@ -50,6 +50,7 @@ _CONTROLS: tuple[tuple[str, int, bool, int | tuple[int | None, int, int]], ...] 
     ("SYSTEM_GET_BUILD_VERSION_V2", 0x0000013E, False, 1032),
     ("GPU_GET_ATTACHED_IDS", 0x00000201, False, 128),
     ("GPU_GET_ID_INFO_V2", 0x00000205, False, 32),
+    ("GPU_QUERY_DRAIN_STATE", 0x00000279, False, 12),
     ("GET_CLASSLIST_V2", 0x00800292, False, (404, 804, 804)),
     ("GPU_GET_NAME_STRING", 0x20800110, False, 132),
     ("GPU_GET_GID_INFO", 0x2080014A, False, 268),

@@ -34,6 +34,7 @@ FABRIC_STATES = {0: "unsupported", 1: "not started", 2: "in progress", 3: "compl
 FABRIC_HEALTH = {0: "not supported", 1: "healthy", 2: "unhealthy", 3: "limited capacity"}
 _FB_TOTAL_KIB, _FB_FREE_KIB = 0x08, 0x16
 _REMAP_PENDING, _REMAP_FAILED = 1, 2
+_DRAINING = 1  # NV0000_CTRL_GPU_DRAIN_STATE_ENABLED
 
 
 @dataclass(slots=True)
@@ -62,11 +63,20 @@ class Answers:
 def ask_driver(files: DriverFiles, bdf: str) -> Answers:
     """What the driver answers from its own memory. Raises what opening it raises (Refused: it is not initialized)."""
     answers = Answers(
-        {"recovery_action": None, "memory_mib": None, "name": None, "nvlinks": None, "fabric": None, "telemetry": None}
+        {
+            "recovery_action": None,
+            "draining": None,
+            "memory_mib": None,
+            "name": None,
+            "nvlinks": None,
+            "fabric": None,
+            "telemetry": None,
+        }
     )
     with Client.open(files) as client, client.gpu(client.card(bdf)) as gpu:
         answers.facts["driver_version"] = client.version
         answers.ask("recovery action", lambda: _recovery(gpu))
+        answers.ask("drain state", lambda: _draining(gpu))
         answers.ask("name", lambda: {"name": text_of(gpu.control("GPU_GET_NAME_STRING")[4:68])})
         answers.ask("memory size", lambda: _memory(gpu))
         answers.ask("NVLink", lambda: _nvlinks(gpu))
@@ -110,6 +120,14 @@ def _recovery(gpu: RmGpu) -> dict[str, Any]:
     return {"recovery_action": struct.unpack_from("<I", gpu.control("GPU_GET_RECOVERY_ACTION"))[0]}
 
 
+def _draining(gpu: RmGpu) -> dict[str, Any]:
+    """Whether the driver takes no new users of this GPU, as before a planned reset."""
+    params = bytearray(gpu.client.size_of("GPU_QUERY_DRAIN_STATE"))
+    struct.pack_into("<I", params, 0, gpu.card.gpu_id)
+    answer = gpu.client.control(gpu.client.root, "GPU_QUERY_DRAIN_STATE", params)
+    return {"draining": struct.unpack_from("<I", answer, 4)[0] == _DRAINING}
+
+
 def _memory(gpu: RmGpu) -> dict[str, Any]:
     params = bytearray(gpu.client.size_of("FB_GET_INFO_V2"))
     struct.pack_into("<IIIII", params, 0, 2, _FB_TOTAL_KIB, 0, _FB_FREE_KIB, 0)
@@ -146,7 +164,7 @@ def _fabric(gpu: RmGpu) -> dict[str, Any]:
 def _telemetry(gpu: RmGpu) -> dict[str, Any]:
     layout = telemetry.LAYOUTS.get(gpu.client.branch.number) if gpu.client.branch else None
     if layout is None:
-        return {}  # the page of branch 570 has other groups
+        return {}
     with shared_page(gpu) as page:
         return {"telemetry": telemetry.read(page, layout)}
 

@@ -1,7 +1,8 @@
 """Temperature, power, clocks and the reasons why they are low: the page that the driver shares with every user (class 0x00DE).
 
 A look asks for no polling; a group that nobody polls now has no valid stamp, and is None. Source: nvidia-rm.md section 8;
-offsets compiled from cl00de.h of open-gpu-kernel-modules 580.105.08 and 590.48.01; when a stamp is valid: the macros there."""
+offsets compiled from cl00de.h of open-gpu-kernel-modules 570.144 (the same in all of 570), 580.105.08 and 590.48.01; when a
+stamp is valid: the macros there."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from pcibus.driverfiles import Mapped
 _SEQUENCE_START = 0xFF << 56  # below: a time of the last poll; from here on: a count, odd while it is written
 _TRIES = 4
 
-GPU, MEMORY, HBM = 0, 1, 4  # RUSD_TEMPERATURE_TYPE
+GPU = 0  # RUSD_TEMPERATURE_TYPE
 REASONS = {
     0: "idle",
     1: "application clocks",
@@ -33,7 +34,8 @@ SLOWED = frozenset(("hardware slowdown", "hardware thermal slowdown", "hardware 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each group starts (its stamp of 8 bytes first), and how many bytes each clock has."""
+    """Where each group starts (its stamp of 8 bytes first), how many bytes each clock has, and which of the temperatures are
+    the memory's, the better one first."""
 
     clocks: int
     clock_bytes: int
@@ -41,10 +43,12 @@ class Layout:
     power_limit: int
     temperatures: int
     power: int
+    memories: tuple[int, ...] = (4, 1)
 
 
 LAYOUTS: Mapping[int, Layout] = MappingProxyType(
     {
+        570: Layout(72, 4, 96, 280, 296, 368, (1,)),
         580: Layout(72, 4, 96, 2280, 2296, 2416),
         590: Layout(72, 8, 112, 2296, 2312, 2432),
     }
@@ -58,11 +62,11 @@ def read(page: Mapped, layout: Layout) -> dict[str, Any]:
     clocks = _group(page, layout.clocks, 4 * layout.clock_bytes)
     throttle = _group(page, layout.throttle, 4)
     limit, power = _group(page, layout.power_limit, 8), _group(page, layout.power, 4)
-    memory = _temperature(page, layout, HBM)
+    memories = [_temperature(page, layout, kind) for kind in layout.memories]
     return {
         "temperature_c": {
             "gpu": _temperature(page, layout, GPU),
-            "memory": _temperature(page, layout, MEMORY) if memory is None else memory,
+            "memory": next((value for value in memories if value is not None), None),
         },
         "power_w": None if power is None else _u32(power) / 1000,
         "power_limit_w": None if limit is None else _u32(limit, 4) / 1000,

@@ -4,13 +4,14 @@ Source: nvidia-resets.md section 7 (NVIDIA's public catalogue for A100 to GB200;
 open-gpu-kernel-modules 580.105.08; the log's form: kernel_rc.c of the same). The number in an error notifier is the same.
 
 Rules of the catalogue that are kept here: the first fatal Xid of a burst counts, 43 and 45 are its echoes; a driver that
-is loaded anew starts afresh, so what was logged before that is past."""
+is loaded anew starts afresh, so what was logged before that is past; and so is, for one GPU, what was logged before gpumend
+reset it, which a line of its own tells."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -164,7 +165,8 @@ ECHOES = frozenset((43, 45))
 RECOVERY_CHANGED = 154
 
 # The driver is loaded (nv.c nvidia_init_module): what it knew before is gone.
-_LOADED = re.compile(r"NVRM: loading ")
+DRIVER_LOADED = re.compile(r"NVRM: loading ")
+_ANEW = re.compile(r"gpumend: (?P<bdf>[0-9a-f:.]+) was started anew by ", re.IGNORECASE)
 _LINE = re.compile(
     r"NVRM: Xid \(PCI:(?P<place>(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2})[^)]*\): (?P<number>\d{1,5}),? ?(?P<text>.*)",
     re.IGNORECASE,
@@ -192,8 +194,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What the kernel log says of one GPU. `seen`: since the driver was loaded last, in order of their first line; `past`:
-    how many lines before that; `action`: the recovery action that the last Xid 154 told, None without one."""
+    """What the kernel log says of one GPU. `seen`: since the driver was loaded last or the GPU was reset by us, in order of
+    their first line; `past`: how many lines before that; `action`: the recovery action that the last Xid 154 told, None
+    without one."""
 
     seen: tuple[Seen, ...] = ()
     past: int = 0
@@ -209,25 +212,50 @@ class Log:
         return None
 
 
-def read_log(text: str, bdf: str) -> Log:
-    """The Xids of the GPU at `bdf` (0000:c1:00.0) in a kernel log, one record a line."""
+def started_anew(bdf: str, method: str) -> str:
+    """The line that says that a reset took place: what the log says of this GPU above it is past."""
+    return f"gpumend: {bdf} was started anew by {method}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One Xid in the log. `seconds`: since boot, None where the log does not tell; `past`: before the driver was loaded last,
+    or the GPU reset by us."""
+
+    number: int
+    seconds: float | None
+    text: str
+    past: bool = False
+
+
+def lines_of(text: str, bdf: str) -> list[Line]:
+    """Every Xid of the GPU at `bdf` (0000:c1:00.0) in a kernel log, one record a line, in its order."""
     place = bdf.rpartition(".")[0].lower()
-    counts: dict[int, list[tuple[float | None, str]]] = {}
-    past, action = 0, None
+    found: list[Line] = []
     for line in text.splitlines():
-        if _LOADED.search(line):
-            past += sum(len(rows) for rows in counts.values())
-            counts, action = {}, None
+        anew = _ANEW.search(line)
+        if DRIVER_LOADED.search(line) or (anew and anew["bdf"].lower() == bdf.lower()):
+            found = [replace(row, past=True) for row in found]
             continue
         match = _LINE.search(line)
-        if match is None or _normal(match["place"]) != place:
-            continue
-        number, told = int(match["number"]), match["text"].strip()
-        counts.setdefault(number, []).append((_seconds(line), told))
-        changed = _ACTION_CHANGED.search(told)
-        if number == RECOVERY_CHANGED and changed:
+        if match is not None and _normal(match["place"]) == place:
+            found.append(Line(int(match["number"]), seconds_of(line), match["text"].strip()))
+    return found
+
+
+def read_log(text: str, bdf: str) -> Log:
+    """The same, by number."""
+    rows = lines_of(text, bdf)
+    now = [row for row in rows if not row.past]
+    counts: dict[int, list[tuple[float | None, str]]] = {}
+    action = None
+    for row in now:
+        counts.setdefault(row.number, []).append((row.seconds, row.text))
+        changed = _ACTION_CHANGED.search(row.text)
+        if row.number == RECOVERY_CHANGED and changed:
             action = int(changed[1], 16)
-    return Log(tuple(_seen(number, rows) for number, rows in counts.items()), past, action)
+    seen = tuple(_seen(number, told) for number, told in counts.items())
+    return Log(seen, len(rows) - len(now), action)
 
 
 def _seen(number: int, rows: list[tuple[float | None, str]]) -> Seen:
@@ -241,6 +269,7 @@ def _normal(place: str) -> str:
     return f"{int(domain[0], 16) if domain else 0:04x}:{bus}:{device}"
 
 
-def _seconds(line: str) -> float | None:
+def seconds_of(line: str) -> float | None:
+    """The stamp of a line of the log, in seconds since boot."""
     match = _STAMP.match(line)
     return float(match[1]) if match else None

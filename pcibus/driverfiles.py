@@ -56,6 +56,10 @@ class DriverFiles(Protocol):
         """Now, on the scale of the log's stamps."""
         ...
 
+    def note(self, text: str) -> None:
+        """One line into the kernel's log. Raises NotPermitted, Unavailable."""
+        ...
+
     def open(self, path: str) -> int: ...
 
     def ioctl(self, handle: int, request: int, data: bytearray, pointers: Mapping[int, bytearray]) -> None:
@@ -118,6 +122,9 @@ class HostFiles:
 
     def uptime_s(self) -> float:
         return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+    def note(self, text: str) -> None:
+        kernellog.write_line(text, self.dev)
 
     def open(self, path: str) -> int:
         return os.open(self._real(path), os.O_RDWR | os.O_CLOEXEC)

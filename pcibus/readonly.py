@@ -25,7 +25,7 @@ class ReadOnly:
         self.inner = transport
         self.index_registers = index_registers
         self.name = transport.name
-        self.can = transport.can & ~(Can.CONFIG_WRITE | Can.DMA | Can.INTERRUPTS | Can.RESET)
+        self.can = transport.can & ~(Can.CONFIG_WRITE | Can.DMA | Can.INTERRUPTS | Can.RESET | Can.DRIVER)
         self._depth = 0
         self._owner = 0
         self._saved: dict[tuple[int, int], int] = {}

@@ -120,7 +120,7 @@ def _device_of(index: int, row: Any, session: str) -> _Device:
         raise ValueError(f"bdf {info.bdf[:40]!r}")
     bars = {bar.index: bar for bar in map(bar_of, row["bars"])}
     # What the server's machine says of its processes and drivers is not this machine's: never HOST.
-    can = Can(int(row["can"]) & sum(flag.value for flag in Can)) & ~(Can.HOST | Can.INTERRUPTS)
+    can = Can(int(row["can"]) & sum(flag.value for flag in Can)) & ~(Can.HOST | Can.INTERRUPTS | Can.DRIVER)
     return _Device(index, info, MappingProxyType(bars), int(row["config_size"]), can, session)
 
 

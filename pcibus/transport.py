@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Flag, auto
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from pcibus.holders import Holders
 
 ALL_ONES = 0xFFFFFFFF
 
@@ -26,6 +29,7 @@ class Can(Flag):
     INTERRUPTS = auto()  # an InterruptSource too
     RESET = auto()  # a ResetSource too
     VIA_DRIVER = auto()  # the kernel driver that is bound is the way in, and keeps others out (vfio-pci)
+    DRIVER = auto()  # a DriverSource too: a model of a machine with a kernel driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,27 @@ class DmaSharer(Protocol):
     def share_dma(self, buffer: DmaBuffer) -> DmaBuffer:
         """Memory that another such transport of this process allocated, at bus addresses of this device; `close` takes it
         from this device only. Raises UsageError (no such memory), NotPermitted, Unavailable."""
+        ...
+
+
+class DriverSource(Protocol):
+    """What a transport with `Can.DRIVER` has besides: the kernel driver and the processes of a machine that is none of ours
+    (of this machine's bus, pcibus.binding and pcibus.holders tell)."""
+
+    def holders(self) -> Holders:
+        """Who holds the function."""
+        ...
+
+    def end_holder(self, pid: int) -> None:
+        """The process ends; nothing where there is none."""
+        ...
+
+    def unbind(self) -> None:
+        """The driver lets go. WaitTimeout where it never does."""
+        ...
+
+    def bind(self) -> None:
+        """The driver takes it again. GpumendError where it does not."""
         ...
 
 

@@ -13,7 +13,7 @@ from base.findings import Finding, Severity
 from nvdriver import host, xid
 from nvdriver.ask import RECOVERY
 from probe import host as holders
-from probe import nv_boot, nv_driver, pci
+from probe import nv_boot, nv_driver, nv_switch, pci
 from probe.nv_driver import files_of
 from probe.nv_needs import need
 from probe.session import Session
@@ -62,6 +62,7 @@ def _no_facts() -> dict[str, Any]:
         "firmware",
         "xids",
         "xids_before",
+        "sxids",
         "boot",
         "initialized",
         "recovery_action",
@@ -96,7 +97,8 @@ def _kernel_log(session: Session) -> None:
     files = files_of(session, LOG)
     if files is None:
         return
-    log = xid.read_log(files.kernel_log(), session.info.bdf)
+    text, now_s = files.kernel_log(), files.uptime_s()
+    log = xid.read_log(text, session.info.bdf)
     facts = session.facts["nvidia"]
     facts["xids_before"] = log.past
     facts["xids"] = [
@@ -112,10 +114,10 @@ def _kernel_log(session: Session) -> None:
     ]
     if log.action is not None:
         facts["recovery_action"] = RECOVERY.get(log.action, f"{log.action:#x}")
-    now_s = files.uptime_s()
     first = log.first_fatal
     for item in log.seen:
         session.found(_xid_finding(session, item, now_s, is_first=item is first))
+    nv_switch.judge(session, text, now_s)
 
 
 def _xid_finding(session: Session, item: xid.Seen, now_s: float, *, is_first: bool) -> Finding:

@@ -103,6 +103,8 @@ def _take(session: Session, answers: Answers) -> None:
         need(session, "reset", session.place("GPU_GET_RESET_STATUS"))
     elif facts.get("drain_and_reset"):
         need(session, "drain-and-reset", session.place("GPU_GET_DRAIN_AND_RESET_STATUS"))
+    if told.get("draining"):
+        session.found(_draining(session))
     _judge_memory(session, told)
     _judge_links(session, told)
     _judge_speed(session, told)
@@ -121,6 +123,18 @@ def _silent(session: Session, seen: str, where: str) -> Finding:
         seen=seen,
         where=session.place(where),
         next=f"{RESET_FIRST}. Do not poll it: each question waits for up to a minute",
+    )
+
+
+def _draining(session: Session) -> Finding:
+    return Finding(
+        "nv.drain",
+        Severity.NOTE,
+        "the driver takes no new users of this GPU",
+        expected="drain state off",
+        seen="on",
+        where=session.place("GPU_QUERY_DRAIN_STATE"),
+        next="somebody prepares a reset or takes the GPU out of use; nvidia-smi drain -m 0 ends it",
     )
 
 

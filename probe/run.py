@@ -28,8 +28,9 @@ question was never reached (a lost GPU has no `gfx`).
     holders_complete    whether every process could be looked at: if not, an empty list proves nothing; None for a model
     nvidia      (NVIDIA only; instead of memory_mib to sdma) driver {version, branch, open}, uuid, minor, vbios, firmware,
                 xids [{number, name, count, first_s, last_s, text}] since the driver was loaded, xids_before,
+                sxids [{number, switch, bdf, unit, word, count, last_s, text}] of the board's NVSwitches (up to Hopper),
                 boot {chip, stage, boot_done, wpr2, gsp_active, reset_required, drain_and_reset, memory_mib, values, refused},
-                initialized, recovery_action (word), name, memory_mib, memory_free_mib, nvlinks [{link, state}],
+                initialized, recovery_action (word), draining, name, memory_mib, memory_free_mib, nvlinks [{link, state}],
                 fabric {state, status, health}, telemetry {temperature_c {gpu, memory}, power_w, power_limit_w, clocks_mhz
                 {graphics, memory, sm}, slowed_by [reason]} (None in it: nobody polls it now), reset_required,
                 drain_and_reset, ecc {enabled, supported, corrected, uncorrected}, row_remap {rows, pending, failed},

@@ -69,6 +69,8 @@ NVIDIA: dict[str, Rule] = {
     "nv.remap.failed": _rule(Health.HUNG, Action.CONTACT_VENDOR),
     "nv.repair.pending": _rule(Health.DEGRADED, Action.FLR),
     "nv.nvlink": _rule(Health.DEGRADED, Action.NONE),
+    "nv.sxid.fatal": _rule(Health.DEGRADED, Action.NONE),
+    "nv.sxid.fabric": _rule(Health.DEGRADED, Action.NODE_REBOOT),
     "nv.slowed": _rule(Health.DEGRADED, Action.NONE),
     "nv.fabric": _rule(Health.DEGRADED, Action.NONE),
 }

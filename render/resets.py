@@ -225,6 +225,10 @@ def print_preview(printer: Printer, number: int, body: Mapping[str, Any]) -> Non
         printer.labelled("", f"lost: {one['lost']}", "  ")
         if one["siblings"]:
             printer.labelled("", f"hits also, behind the same port: {', '.join(one['siblings'])}", "  ")
+        if one["linked"] and not same:
+            printer.labelled(
+                "", f"ends peer-to-peer access to it from GPU {numbers(one['linked'])}: stop such jobs first", "  "
+            )
         if one["refused"]:
             printer.labelled("", f"would be refused: {one['refused']}", "  ")
     if body["then"] != "none":
@@ -289,7 +293,8 @@ def print_methods(printer: Printer, rows: Sequence[Mapping[str, Any]], rules: Se
         )
         if row["by"] == "a person":
             continue
-        printer.labelled("hits", f"{row['hits']} (action {row['action']}, by {row['by']}{times})", "  ")
+        vendors = " and ".join(name.upper() for name in row["vendors"])
+        printer.labelled("hits", f"{row['hits']} of {vendors} (action {row['action']}, by {row['by']}{times})", "  ")
         for label, name in (("needs", "needs"), ("survives", "survives"), ("lost", "lost"), ("proof", "proof")):
             if row[name] not in ("", "-"):
                 printer.labelled(label, row[name], "  ")

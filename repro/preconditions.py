@@ -94,7 +94,7 @@ def _check_holders(scenario: Scenario, here: Sequence[Subject], tools: Tools, do
         return
     places = Places(tools.sys_root, tools.proc_root)
     held = [
-        f"GPU {one.subject.index} ({one.subject.bdf}): {holder_words(holder, places)}"
+        f"GPU {one.subject.index} ({one.subject.bdf}): {holder_words(one, holder, places)}"
         for one in held_by(here, places)
         for holder in one.processes
     ]

@@ -9,12 +9,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from base.errors import GpumendError
 from pcibus.binding import driver_of
 from pcibus.config import decode
 from pcibus.holders import PATIENCE_S, Holder, Holders, find_holders
 from pcibus.sysfs import SysfsTransport
+from pcibus.transport import Can, DriverSource
 from resets.grouping import Group
 from resets.ladder import Rung
 from resets.methods import Scope
@@ -37,13 +39,15 @@ class Places:
 def situation(subject: Subject, rung: Rung, group: Group, places: Places = Places()) -> Situation:
     """What the safety table asks for one GPU and one rung. On a model only the hive is there."""
     alone = rung.method.name in ALONE_IN_A_HIVE and group.in_hive
+    info = subject.transport.info()
     if not on_host(subject):
-        return Situation(subject.transport.info().driver or "", group.in_hive, alone, group.complete)
+        return Situation(info.driver or "", group.in_hive, alone, group.complete, is_vf=info.sriov_vf)
     mine = {one.bdf for one in group.everyone if one.index in rung.gpus} | {subject.bdf}
     others = tuple(bdf for bdf in behind_port(subject.bdf, places.sys) if bdf not in mine)
     hit = others if rung.method.scope is Scope.BUS else ()
     driver = driver_of(subject.bdf, places.sys)
-    return Situation(driver, group.in_hive, alone, group.complete, hit, behind_switch(subject.bdf, places.sys))
+    switch = behind_switch(subject.bdf, places.sys)
+    return Situation(driver, group.in_hive, alone, group.complete, hit, switch, info.sriov_vf)
 
 
 def behind_port(bdf: str, root: Path = Path("/sys")) -> list[str]:
@@ -84,7 +88,7 @@ def behind_switch(bdf: str, root: Path = Path("/sys")) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Who holds one GPU. `holders` None: a model, nobody else can."""
+    """Who holds one GPU. `holders` None: a model without a kernel driver, nobody else can."""
 
     subject: Subject
     driver: str
@@ -105,7 +109,8 @@ def held_by(subjects: Sequence[Subject], places: Places = Places()) -> list[Held
     for subject in subjects:
         lock = _lock(subject)
         if not on_host(subject):
-            found.append(Held(subject, subject.transport.info().driver or "", None, lock))
+            theirs = cast(DriverSource, subject.transport).holders() if Can.DRIVER in subject.transport.can else None
+            found.append(Held(subject, subject.transport.info().driver or "", theirs, lock))
             continue
         holders = find_holders(subject.bdf, root=places.sys, proc=places.proc, limit_s=PATIENCE_S)
         found.append(Held(subject, driver_of(subject.bdf, places.sys), holders, lock))
@@ -119,9 +124,9 @@ def _lock(subject: Subject) -> str:
     return "" if holder is None else name_holder(holder)
 
 
-def holder_words(holder: Holder, places: Places = Places()) -> str:
+def holder_words(held: Held, holder: Holder, places: Places = Places()) -> str:
     """`pid 42 python3 (docker 0123456789ab; /dev/dri/renderD128; a zombie)`"""
-    state = process_state(holder.pid, places.proc)
+    state = process_state(holder.pid, places.proc) if on_host(held.subject) else "S"
     kept = {"D": "stuck in the kernel", "": "gone, but not for the driver"}
     more = [holder.container, *holder.what, kept.get(state, "")]
     return f"pid {holder.pid} {holder.command or '?'} ({'; '.join(part for part in more if part)})"

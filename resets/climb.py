@@ -20,7 +20,7 @@ from resets import safety
 from resets.critical import Asked, finished
 from resets.grouping import Group, regroup
 from resets.journal import Entry, Journal
-from resets.ladder import FIRST, XGMI, Climb, Rung, answer_of, next_rungs, row_of
+from resets.ladder import FIRST, XGMI, Climb, Rung, answer_of, next_rungs, row_of, whole_of
 from resets.makeway import KEEPERS
 from resets.mechanics import Done, Mechanic
 from resets.methods import AUTO, METHODS, Doer, Method, Scope, method_of
@@ -214,9 +214,8 @@ class _Run:
         return self.hive or self.wanted
 
     def _whole(self, why: str) -> Rung:
-        if self.hive:
-            return Rung(METHODS["hive-reset"], self.hive, why)
-        return Rung(METHODS["mode1"], self.wanted, why)
+        kept = self._forbidden([self.now[index] for index in self.wanted])
+        return Rung(whole_of(self.group.wanted[0].part, self.hive, kept), self.everyone, why)
 
     def _next(self) -> list[Rung]:
         """Only what was asked for decides; but what this climb did to the others of the hive is to be put right, too."""
@@ -244,14 +243,18 @@ class _Run:
             return False
         targets = self.group.subjects(rung.gpus)
         try:
+            safety.check_fit(rung.method, targets)
             self.means.way.check(targets, rung.method)
             self._check(rung, targets, unbound=True)
+            before = _drivers(targets)
             self.means.way.clear(targets, rung.method)
             self._check(rung, targets)
         except GpumendError as refusal:
             self.refusal = refusal
             return False
         self._write_evidence(rung)
+        if _drivers(targets) != before:  # other questions are asked without it: what they find is no doing of the step
+            self.now = self._probe()
         was = self.now
         with finished(self.means.asked, self.means.watcher.say):
             step = self._carry_out(rung, targets)
@@ -423,10 +426,11 @@ class _Run:
 
     def _nothing_allowed(self, report: ProbeReport) -> Refused:
         answer = answer_of(report, self.state, self.hive, self._forbidden([report]))
+        decided = row_of(report, self.state)
         return Refused(
             f"resetting GPU {report.index} ({report.bdf})",
             expected="a method that helps and that is safe for this part as it stands",
-            seen="none is left",
+            seen="none is left" if decided is None or decided[1].rungs else f"none: {decided[0]} asks for {answer}",
             where=report.bdf,
             next_step=f"{answer}: {METHODS[str(answer)].what}" if str(answer) in METHODS else str(answer),
         )
@@ -439,6 +443,10 @@ class _Run:
             words = "finished by a later run" if self.steps else "every GPU of it was found well by a later run"
             bad = [index for index in self.wanted if row_of(self.now[index], self.state)]
             self._end(entry.id, "taken up, failed" if bad else words)
+
+
+def _drivers(subjects: Sequence[Subject]) -> list[str]:
+    return [one.transport.info().driver or "" for one in subjects]
 
 
 def nothing_helps(report: ProbeReport, request: Request) -> GpumendError:
@@ -491,12 +499,18 @@ def _kept_from(
     around: Callable[[Subject, Rung, Group], Situation],
     force: frozenset[str],
 ) -> bool:
-    if method.name == "flr" and subject.part.device not in safety.FLR_HELPS:
+    if method.name == "flr" and not _flr_helps(subject):
         return True
-    if method.name not in ("mode1", "hive-reset", "bus-reset"):
+    if method.name not in ("flr", "mode1", "hive-reset", "bus-reset"):
         return False
     rung = Rung(method, tuple(one.index for one in group.everyone), "")
     situation = replace(around(subject, rung, group), driver="", alone=False, hive_complete=True, siblings=())
     if (method.name == "hive-reset") != bool(group.hive):
         return False
     return safety.refusal_of(method, subject.part, subject.bdf, situation, force) is not None
+
+
+def _flr_helps(subject: Subject) -> bool:
+    """Whether an FLR is known to help this part, and the system has one for it, as far as it tells."""
+    offered = subject.transport.info().reset_methods
+    return subject.part.device in safety.FLR_HELPS and (offered is None or "flr" in offered)

@@ -9,8 +9,12 @@ links; but a GPU that is lost from the bus is brought back alone first: nothing 
 and the hive reset that trains them again needs every member. Links that are down because of what this climb did are
 trained again by hive-reset; links that were down before are left alone.
 
-Source: amd-resets.md section 10 (table, with its evidence: K kernel, T tinygrad, I inference), sections 5 and 7; DESIGN
-section 5. What is left out: PSP ring command 0x70000 for a silent SMU (never tried by anybody here), FLR (safety.py)."""
+NVIDIA: a GPU is reset alone, since its driver trains the links anew. The driver's own word on what it needs decides over Xids;
+any finding without a row takes the one of its action (probe/verdict.py).
+
+Source: amd-resets.md section 10 (table, with its evidence: K kernel, T tinygrad, I inference), sections 5 and 7;
+nvidia-resets.md sections 1 (order), 5 (loss), 6 (recovery action), 7 (Xids); DESIGN section 5. What is left out: PSP ring
+command 0x70000 for a silent SMU (never tried by anybody here), FLR of AMD's GPUs (safety.py)."""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from base.findings import Action, Finding, ProbeReport, Severity
+from base.part import Part
 from base.resets import numbers
 from probe.verdict import rule_of
 from resets.methods import METHODS, Method
@@ -42,6 +47,7 @@ class Row:
 
 # The order is the order of gravity: of several findings of a GPU the first row here decides.
 TABLE: dict[str, Row] = {
+    "nv.recovery.node-reboot": Row((), Action.NODE_REBOOT, "nvidia-resets.md 6, value 2: S"),
     LOST: Row((ALONE, "remove-rescan"), Action.POWER_CYCLE, "all ones everywhere: K"),
     "amd.psp.bootloader": Row((BUS,), Action.POWER_CYCLE, "PSP bootloader not ready: K"),
     "pci.bar-dead": Row(("restore-config", "flr", BUS), Action.POWER_CYCLE, "config good, MMIO all ones: K"),
@@ -57,9 +63,21 @@ TABLE: dict[str, Row] = {
     "amd.gfx.mec": Row(("mec-reset", "mode2", WHOLE, BUS), Action.POWER_CYCLE, "all queues of an XCC hung: T, I"),
     "amd.sdma.hang": Row(("sdma-reset", "mode2", WHOLE, BUS), Action.POWER_CYCLE, "SDMA engine hung: K"),
     "amd.gmc.fault": Row(("queue-mmio", "mec-reset", "mode2", WHOLE), Action.POWER_CYCLE, "VM fault: T"),
+    "nv.boot.fsp": Row((BUS,), Action.POWER_CYCLE, "nvidia-resets.md 1.1: an FLR waits for the FSP, too"),
+    "nv.recovery.reset": Row(("flr", BUS), Action.POWER_CYCLE, "nvidia-resets.md 6, value 1: S"),
+    "nv.recovery.drain-p2p": Row((), Action.RESTART_APP, "nvidia-resets.md 6, value 3: D"),
+    "nv.recovery.drain-and-reset": Row(("flr", BUS), Action.POWER_CYCLE, "nvidia-resets.md 6, value 4: D"),
+    "nv.xid.79": Row((BUS,), Action.NODE_REBOOT, "nvidia-resets.md 5 and 7: D"),
 }
 _OTHER = Row((WHOLE, BUS), Action.POWER_CYCLE, "no row of its own: the reset of the whole chip")
 _OUR_LINKS = Row((WHOLE, BUS), Action.POWER_CYCLE, "one XGMI link inactive: K, I")
+_NV_RESET = Row(("flr", BUS), Action.POWER_CYCLE, "nvidia-resets.md 1: the vendor's own order")
+# Of NVIDIA's findings that have no row: what their action asks for. An answer for a person has no rung.
+_NV_BY_ACTION: dict[Action, Row] = {
+    Action.FLR: _NV_RESET,
+    Action.DRIVER_REBIND: _NV_RESET,  # what the driver has given up stays so until it lets go
+    Action.BUS_RESET: Row((BUS,), Action.POWER_CYCLE, "nvidia-resets.md 1.2"),
+}
 _GRAVITY = {code: number for number, code in enumerate(TABLE)}
 
 
@@ -103,15 +121,33 @@ def row_of(report: ProbeReport, climb: Climb) -> tuple[str, Row] | None:
         if finding.code == XGMI and report.index not in climb.links_before:
             found.append((len(TABLE), XGMI, _OUR_LINKS))
         elif _has_cure(finding):
-            row = TABLE.get(finding.code, _OTHER)
+            row = _row_for(finding)
             found.append((_GRAVITY.get(finding.code, len(TABLE) - 1), finding.code, row))
     code = climb.unproven.get(report.index)
     if code is not None:
-        found.append((_GRAVITY.get(code, len(TABLE) - 1), code, TABLE.get(code, _OTHER)))
+        found.append((_GRAVITY.get(code, len(TABLE) - 1), code, TABLE.get(code, _other(code))))
     if not found:
         return None
     _, code, row = min(found, key=lambda item: item[0])
     return code, row
+
+
+def _row_for(finding: Finding) -> Row:
+    if finding.code in TABLE or not finding.code.startswith("nv."):
+        return TABLE.get(finding.code, _OTHER)
+    action = rule_of(finding).single
+    return _NV_BY_ACTION.get(action, Row((), action, "the finding's own action"))
+
+
+def _other(code: str) -> Row:
+    return _NV_RESET if code.startswith("nv.") else _OTHER
+
+
+def whole_of(part: Part, hive: Collection[int], forbidden: Collection[str] = ()) -> Method:
+    """The reset of the whole chip for a GPU that nothing is known to be wrong with."""
+    if part.is_nvidia:
+        return METHODS["flr" if "flr" not in forbidden else BUS]
+    return METHODS["hive-reset" if hive else "mode1"]
 
 
 def _has_cure(finding: Finding) -> bool:

@@ -3,6 +3,8 @@
 Killing goes by pidfd, so that a number that was given to somebody else is never hit; each holder is looked for again just
 before; PID 1, our own ancestors and container runtimes are never touched. Unbinding runs in a child that can be killed, and one
 that is stuck in the kernel is reported, not waited for (pcibus/binding.py).
+Of an NVIDIA GPU the daemons that hold it are named with the way to stop them, and it is not unbound while the driver keeps it
+initialized though no process does: that write would never return (nvidia-resets.md section 3).
 Source: pidfd_open(2), pidfd_send_signal(2), proc(5); DESIGN section 6 rule 1."""
 
 from __future__ import annotations
@@ -13,15 +15,20 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from base.errors import GpumendError, Refused
+from nvdriver import usage
 from pcibus.binding import unbind
+from pcibus.driverfiles import DriverFiles
 from pcibus.holders import PATIENCE_S, Holder, find_holders
+from pcibus.transport import DriverSource
 from resets.around import Held, Places, held_by, holder_words, process_state
 from resets.methods import Doer, Method
-from resets.subject import Subject
+from resets.subject import Subject, on_host
 
 KEEPERS = frozenset({"", "vfio-pci", "pci-stub", "uio_pci_generic"})
+NVIDIA_DRIVER = "nvidia"
 TERM_S = 5.0  # for a process to end by itself
 KILL_S = 2.0
 UNBIND_S = 60.0
@@ -34,12 +41,13 @@ RUNTIMES = (
 
 @dataclass(slots=True)
 class Way:
-    """What is allowed. `said`: what was done, one line each."""
+    """What is allowed. `files`: of a GPU's kernel driver (NVIDIA); `said`: what was done, one line each."""
 
     unbind: bool = False
     kill_holders: bool = False
     places: Places = field(default_factory=Places)
     say: Callable[[str], None] = lambda text: None
+    files: Callable[[Subject], DriverFiles | None] = lambda subject: None
     said: list[str] = field(default_factory=list)
 
     def check(self, subjects: Sequence[Subject], method: Method) -> list[Held]:
@@ -49,6 +57,7 @@ class Way:
         self._check_holders(held, method)
         if method.doer is not Doer.DRIVER:
             self._check_driver(held, method)
+        self._check_kept(held, method)
         return held
 
     def clear(self, subjects: Sequence[Subject], method: Method) -> None:
@@ -56,12 +65,20 @@ class Way:
         held = self.check(subjects, method)
         for one in held:
             for holder in one.processes:
-                self._end(one.subject, holder)
+                self._end(one, holder)
+        if any(one.processes for one in held):
+            self._check_kept(held_by(subjects, self.places), method)
         if method.doer is not Doer.DRIVER:
             for one in held:
                 if one.driver not in KEEPERS:
-                    unbind(one.subject.bdf, root=self.places.sys, proc=self.places.proc, limit_s=UNBIND_S)
-                    self._tell(f"unbound {one.subject.bdf} from {one.driver}; gpumend bind gives it back")
+                    self._unbind(one.subject)
+                    self._tell(f"unbound {one.subject.bdf} from {one.driver}; gpumend bind {one.driver} gives it back")
+
+    def _unbind(self, subject: Subject) -> None:
+        if not on_host(subject):
+            cast(DriverSource, subject.transport).unbind()
+            return
+        unbind(subject.bdf, root=self.places.sys, proc=self.places.proc, limit_s=UNBIND_S)
 
     def _tell(self, text: str) -> None:
         self.said.append(text)
@@ -86,23 +103,38 @@ class Way:
             )  # fmt: skip
         if processes and not self.kill_holders:
             told = "; ".join(
-                f"GPU {one.subject.index} ({one.subject.bdf}): {holder_words(holder, self.places)}"
+                f"GPU {one.subject.index} ({one.subject.bdf}): {holder_words(one, holder, self.places)}"
                 for one, holder in processes[:16]
             )
             raise Refused(
                 f"{method.name}", expected="no process that holds a GPU that it hits",
                 seen=told + (f"; and {len(processes) - 16} more" if len(processes) > 16 else ""),
-                next_step="end them, or let --kill-holders do it",
+                next_step=f"{_stopped_by(processes)}, or let --kill-holders do it",
             )  # fmt: skip
         for one, holder in processes:
-            self._check_killable(one.subject, holder)
+            self._check_killable(one, holder)
 
-    def _check_killable(self, subject: Subject, holder: Holder) -> None:
+    def _check_killable(self, held: Held, holder: Holder) -> None:
+        if not on_host(held.subject):
+            return  # its numbers are not those of this machine's processes
         reason = untouchable(holder, self.places.proc)
         if not reason and process_state(holder.pid, self.places.proc) in ("", "Z"):
             reason = "it has ended, and the driver or its parent has not let it go"
         if reason:
-            raise _cannot(subject, holder, reason, self.places)
+            raise _cannot(held, holder, reason, self.places)
+
+    def _check_kept(self, held: Sequence[Held], method: Method) -> None:
+        """An NVIDIA driver that is to let go, and keeps the GPU running though no process does, would never let go."""
+        for one in held:
+            files = self.files(one.subject) if one.subject.part.is_nvidia else None
+            if one.driver != NVIDIA_DRIVER or one.processes or files is None:
+                continue
+            if usage.is_initialized(files, one.subject.bdf):
+                raise Refused(
+                    f"{method.name}", expected="an NVIDIA GPU that its driver has stopped",
+                    seen=f"GPU {one.subject.index} ({one.subject.bdf}): {usage.KEPT}", where=one.subject.bdf,
+                    next_step=usage.KEPT_NEXT.format(bdf=one.subject.bdf),
+                )  # fmt: skip
 
     def _check_driver(self, held: Sequence[Held], method: Method) -> None:
         bound = [one for one in held if one.driver not in KEEPERS]
@@ -110,7 +142,8 @@ class Way:
             told = "; ".join(f"GPU {one.subject.index} ({one.subject.bdf}): {one.driver}" for one in bound)
             raise Refused(
                 f"{method.name}", expected="no kernel driver bound to a GPU that it hits", seen=told,
-                next_step="gpumend reset --unbind; or let the driver do it: gpumend reset --method kernel-recover",
+                next_step=usage.ORDER if any(one.driver == NVIDIA_DRIVER for one in bound)
+                else "gpumend reset --unbind; or let the driver do it: gpumend reset --method kernel-recover",
             )  # fmt: skip
         for one in bound:
             if one.holders is None:
@@ -118,35 +151,40 @@ class Way:
                     f"unbinding {one.subject.bdf}", expected="a GPU on this machine's bus", seen=one.subject.address
                 )
 
-    def _end(self, subject: Subject, holder: Holder) -> None:
-        self._check_killable(subject, holder)
+    def _end(self, held: Held, holder: Holder) -> None:
+        subject = held.subject
+        if not on_host(subject):
+            cast(DriverSource, subject.transport).end_holder(holder.pid)
+            self._tell(f"ended pid {holder.pid} {holder.command}, which held {subject.bdf}")
+            return
+        self._check_killable(held, holder)
         try:
             handle = os.pidfd_open(holder.pid)
         except ProcessLookupError:
             return
         except OSError as error:
-            raise _cannot(subject, holder, os.strerror(error.errno or 0), self.places) from error
+            raise _cannot(held, holder, os.strerror(error.errno or 0), self.places) from error
         try:
             # From here on the handle is that process and no other; is it still the one that holds the GPU?
             again = find_holders(subject.bdf, root=self.places.sys, proc=self.places.proc, limit_s=PATIENCE_S)
             if holder.pid not in {one.pid for one in again.holders}:
                 return
-            self._signal(subject, holder, handle)
+            self._signal(held, holder, handle)
         finally:
             os.close(handle)
 
-    def _signal(self, subject: Subject, holder: Holder, handle: int) -> None:
+    def _signal(self, held: Held, holder: Holder, handle: int) -> None:
         for number, wait_s in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):
             try:
                 signal.pidfd_send_signal(handle, number)
             except ProcessLookupError:
                 return
             except OSError as error:
-                raise _cannot(subject, holder, os.strerror(error.errno or 0), self.places) from error
+                raise _cannot(held, holder, os.strerror(error.errno or 0), self.places) from error
             if _ended(handle, wait_s):
-                self._tell(f"ended pid {holder.pid} {holder.command}, which held {subject.bdf}")
+                self._tell(f"ended pid {holder.pid} {holder.command}, which held {held.subject.bdf}")
                 return
-        raise _cannot(subject, holder, "SIGKILL did not end it: it is stuck in the kernel", self.places)
+        raise _cannot(held, holder, "SIGKILL did not end it: it is stuck in the kernel", self.places)
 
 
 def untouchable(holder: Holder, proc: Path = Path("/proc")) -> str:
@@ -182,9 +220,17 @@ def _ended(handle: int, wait_s: float) -> bool:
     return bool(poller.poll(wait_s * 1000))
 
 
-def _cannot(subject: Subject, holder: Holder, why: str, places: Places) -> GpumendError:
+def _stopped_by(processes: Sequence[tuple[Held, Holder]]) -> str:
+    """How they end: daemons by their own way, the others by themselves."""
+    commands = [holder.command for _, holder in processes]
+    told = usage.stop_words(commands)
+    others = "end them" if not told else "end the others" if set(commands) - set(usage.STOPPED_BY) else ""
+    return "; ".join(filter(None, (told, others)))
+
+
+def _cannot(held: Held, holder: Holder, why: str, places: Places) -> GpumendError:
     return Refused(
-        f"ending the process that holds {subject.bdf}", expected="a process that may be ended, and ends",
-        seen=f"{holder_words(holder, places)}: {why}", where=subject.bdf,
+        f"ending the process that holds {held.subject.bdf}", expected="a process that may be ended, and ends",
+        seen=f"{holder_words(held, holder, places)}: {why}", where=held.subject.bdf,
         next_step="stop it by the means that started it; if it is stuck, only a reboot of the node ends it",
     )  # fmt: skip

@@ -1,4 +1,5 @@
-"""What the ladder asks of a mechanism, and the one that drives the real thing (or a model): amdriver/recovery.py.
+"""What the ladder asks of a mechanism, and the one that drives the real thing (or a model): amdriver/recovery.py, and for
+what comes from the bus nvdriver/recovery.py, which has the same verbs.
 
 `carry_out` does one rung on its GPUs together: takes their locks, plants a mark, resets, asks whether the mark is gone, gives
 the locks back. It never raises what a GPU did: that is in its answer. Nothing here decides which method.
@@ -12,12 +13,12 @@ The stages, in order; those that a method does not have are left out:
     boot        boot firmware is waited for
     prove       is the mark gone
 
-Source: amd-resets.md sections 2 to 6; DESIGN section 6 rules 4, 7 and 9."""
+Source: amd-resets.md sections 2 to 6; nvidia-resets.md section 1; DESIGN section 6 rules 4, 7 and 9."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,8 +30,9 @@ from amdriver.recovery import FIXED_PLACES, MARKED_WHOLE, Target
 from base.clock import Clock
 from base.errors import GpumendError, Refused, Unavailable, WaitTimeout
 from base.findings import ProbeReport
+from nvdriver import recovery as nv
 from pcibus.binding import rebind
-from pcibus.transport import Can, ResetSource
+from pcibus.transport import Can, DriverSource, ResetSource
 from resets.ladder import Rung
 from resets.subject import Subject, on_host
 
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from amdriver.gfx_reset import Hqd
     from amdriver.ip_map import IpMap
     from amdriver.marks import Mark
+    from pcibus.driverfiles import DriverFiles
+
+AnyTarget = Target | nv.Target
 
 OnStage = Callable[[str], None]
 KERNEL_RECOVER_S: Final = 660.0  # the kernel itself waits up to 300 s for each of two flags
@@ -66,11 +71,12 @@ class Mechanic(Protocol):
 
 @dataclass(slots=True)
 class DriverMechanic:
-    """`golden` gives the saved good discovery table of a GPU (by its serial number, as the probe tells it); `kernel_s`: how
-    long the bound driver may take for a reset of its own."""
+    """`golden` gives the saved good discovery table of a GPU (by its serial number, as the probe tells it); `files` the files
+    of its kernel driver (NVIDIA); `kernel_s`: how long the bound driver may take for a reset of its own."""
 
     golden: Callable[[str], bytes | None] = lambda serial: None
     firmware_dirs: Sequence[Path] | None = None
+    files: Callable[[Subject], DriverFiles | None] = lambda subject: None
     sys_root: Path = Path("/sys")
     proc_root: Path = Path("/proc")
     kernel_s: float = KERNEL_RECOVER_S
@@ -105,7 +111,7 @@ class _Work:
     ) -> None:
         self.mechanic, self.rung, self.subjects, self.reports, self.stage = mechanic, rung, subjects, reports, stage
         self.clock: Clock = subjects[0].clock
-        self.targets: dict[int, Target] = {}
+        self.targets: dict[int, AnyTarget] = {}
         self.gone: dict[int, bool | None] = {}
         self.what = ""
 
@@ -114,14 +120,17 @@ class _Work:
         for subject in self.subjects:
             self.targets[subject.index] = stack.enter_context(self._open(subject, None))
         for subject in self.subjects:
-            if self.targets[subject.index].map_source != FIXED_PLACES:
+            mine = self.targets[subject.index]
+            if not isinstance(mine, Target) or mine.map_source != FIXED_PLACES:
                 continue
             lent = self._lent(subject)
             if lent is not None:
                 self.targets[subject.index].close()
                 self.targets[subject.index] = stack.enter_context(self._open(subject, lent))
 
-    def _open(self, subject: Subject, borrowed: IpMap | None) -> Target:
+    def _open(self, subject: Subject, borrowed: IpMap | None) -> AbstractContextManager[AnyTarget]:
+        if subject.part.is_nvidia:
+            return nv.Target.open(subject.transport, subject.clock, self.mechanic.files(subject))
         facts = self.reports[subject.index].facts.get("identity") or {}
         golden = self.mechanic.golden(facts["serial"]) if facts.get("serial") else None
         return Target.open(subject.transport, subject.clock, golden=golden, borrowed=borrowed)
@@ -131,6 +140,8 @@ class _Work:
 
         for other in self.subjects:
             target = self.targets[other.index]
+            if not isinstance(target, Target):
+                continue
             if other.part == subject.part and target.map_source == "its own table" and is_whole(target.ip, other.part):
                 return target.ip
         return None
@@ -158,7 +169,8 @@ class _Work:
 
     def _each(self, work: Callable[[Target, ProbeReport], str]) -> None:
         self.stage("send")
-        names = [(subject, self.targets[subject.index]) for subject in self.subjects]
+        mine = self._amd()
+        names = [(subject, mine[subject.index]) for subject in self.subjects]
         outcomes = self.clock.run_together(
             [partial(work, target, self.reports[subject.index]) for subject, target in names]
         )
@@ -177,6 +189,10 @@ class _Work:
         self.what = "; ".join(told)
         if errors:
             raise errors[0]
+
+    def _amd(self) -> dict[int, Target]:
+        """Those that have engines to reset: the safety table has let no other come so far."""
+        return {index: target for index, target in self.targets.items() if isinstance(target, Target)}
 
     def _stuck_queues(self, target: Target) -> list[Hqd]:
         """The queues that a finding is about: those of a faulting address space, those of a stuck MEC; else all there are."""
@@ -258,7 +274,7 @@ class _Work:
             raise
         self._ask(marks)
 
-    def _ask(self, marks: Mapping[int, Mark]) -> None:
+    def _ask(self, marks: Mapping[int, Mark | nv.Mark]) -> None:
         self.stage("prove")
         for index, mark in marks.items():
             self.gone[index] = None
@@ -272,7 +288,7 @@ class _Work:
         )
 
         def work() -> None:
-            outcome = reset_hive(list(self.targets.values()), self.clock, fatal=fatal, on_step=self.stage)
+            outcome = reset_hive(list(self._amd().values()), self.clock, fatal=fatal, on_step=self.stage)
             if len(self.targets) > 1:
                 self.what = f"{len(outcome.members)} GPUs, told within {1000 * outcome.spread_s:.0f} ms"
             errors = [member.error for member in outcome.members if member.error is not None]
@@ -288,7 +304,7 @@ class _Work:
             target.restore_config(saved)
             target.await_boot()
 
-        self._marked(lambda: self._together(one))
+        self._marked(lambda: self._all_amd(one))
 
     def _mode2(self) -> None:
         def one(target: Target) -> None:
@@ -300,15 +316,18 @@ class _Work:
 
         def work() -> None:
             self.stage("send")
-            self._together(one)
+            self._all_amd(one)
 
         self.stage("prepare")
-        for target in self.targets.values():
+        for target in self._amd().values():
             target.require_startable(self.mechanic.firmware_dirs)
 
         self._marked(work)
 
-    def _together(self, work: Callable[[Target], None]) -> None:
+    def _all_amd(self, work: Callable[[Target], None]) -> None:
+        self._together(lambda target: work(cast(Target, target)))
+
+    def _together(self, work: Callable[[AnyTarget], None]) -> None:
         """All side by side; the first error is raised when all are done."""
         outcomes = self.clock.run_together([partial(work, target) for target in self.targets.values()])
         errors = [outcome.error for outcome in outcomes if outcome.error is not None]
@@ -336,6 +355,9 @@ class _Work:
             self._together(lambda target: target.await_boot())
         finally:
             self._ask(marks)
+        for index, target in self.targets.items():
+            if isinstance(target, nv.Target) and self.gone[index] is not False:
+                target.tell_started_anew(self.rung.method.name)
 
     def _rescan(self) -> None:
         self._require_can()
@@ -364,7 +386,7 @@ class _Work:
         self.stage("send")
         try:
             for subject in self.subjects:
-                if not on_host(subject):
+                if not on_host(subject) and not self._plays_its_driver(subject):
                     raise Refused(
                         f"{self.rung.method.name} of {subject.bdf}", expected="a GPU on this machine's bus",
                         seen=subject.address,
@@ -378,7 +400,18 @@ class _Work:
             return Done(self.gone, self.what, error)
         return Done(self.gone, self.what)
 
+    def _plays_its_driver(self, subject: Subject) -> bool:
+        return self.rung.method.name == "driver-rebind" and Can.DRIVER in subject.transport.can
+
     def _rebind(self, subject: Subject) -> None:
+        if not on_host(subject):
+            source = cast(DriverSource, subject.transport)
+            name = subject.transport.info().driver
+            source.unbind()
+            source.bind()
+            self.what = f"{name} let go of it and took it again"
+            self.gone[subject.index] = True
+            return
         bound = rebind(subject.bdf, root=self.mechanic.sys_root, proc=self.mechanic.proc_root, limit_s=DRIVER_REBIND_S)
         self.what = f"{bound.after} let go of it and took it again"
         self.gone[subject.index] = True  # the system binds only what is not bound
@@ -390,7 +423,7 @@ class _Work:
         self.what = "amdgpu reset it, and its hive"
 
 
-def _listed(target: Target) -> str:
+def _listed(target: AnyTarget) -> str:
     """Which reset the system takes when it is left to it; it does not tell which it was when the first did not work."""
     first, *rest = target.transport.info().reset_methods or ("none",)
     return f"by {first}, first of the kernel's reset_method" + (f" (if that fails: {', '.join(rest)})" if rest else "")

@@ -1,7 +1,9 @@
 """Every way back, as data: what each needs, whom it hits, what survives, how long it may take, how success is proved.
 
-The mechanisms themselves are methods of the driver's blocks (amdriver/recovery.py); three answers at the end are for people.
+The mechanisms themselves are methods of the driver's blocks (amdriver/recovery.py, nvdriver/recovery.py); three answers at the
+end are for people. NVIDIA's GPUs have those that the PCI core or their driver carries out (`nvidia`), under the same names.
 Source: amd-resets.md section 1 (triggers, needs), 2 to 6 (sequences and their limits), 8 (state after each), 10 (evidence);
+nvidia-resets.md sections 1 (methods, order) and 2 (what survives);
 Linux v7.3 drivers/pci/pci.c (100 ms after a bus reset, then up to 60 s until the device answers). Times in seconds."""
 
 from __future__ import annotations
@@ -34,14 +36,15 @@ class Doer(StrEnum):
 
     GPUMEND = "gpumend"  # registers, nobody else may drive the GPU
     PCI_CORE = "pci core"  # the kernel, by sysfs; no driver needed
-    DRIVER = "amdgpu"  # the bound driver
+    DRIVER = "the bound driver"
     PERSON = "a person"
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
     """`lost`: what work and state it costs; `ends_in`: codes of the ways to fail that are known of it, from which the ladder
-    goes on (a bootloader that stays silent after mode1 asks for a bus reset); any other new finding counts as worse."""
+    goes on (a bootloader that stays silent after mode1 asks for a bus reset); any other new finding counts as worse;
+    `nvidia`: where it is known of NVIDIA's GPUs; "": it is done to AMD's only."""
 
     name: str
     action: Action
@@ -56,13 +59,15 @@ class Method:
     longest_s: float
     source: str
     ends_in: frozenset[str] = frozenset()
+    nvidia: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {
             "method": self.name, "action": str(self.action), "what": self.what, "hits": str(self.scope), "by": str(self.doer),
             "expected_s": self.expected_s, "longest_s": self.longest_s, "needs": self.needs, "survives": self.survives,
-            "lost": self.lost, "proof": self.proof, "source": self.source,
+            "lost": self.lost, "proof": self.proof, "source": "; ".join(filter(None, (self.source, self.nvidia))),
+            "vendors": ["amd", "nvidia"] if self.nvidia or self.is_answer else ["amd"],
         }  # fmt: skip
 
     @property
@@ -81,11 +86,13 @@ _ONE_QUEUE = "what that queue was doing"
 _ALL_OF_IT = "all work and all VRAM of every GPU that it hits"
 _HQD = "the queue is not active any more (CP_HQD_ACTIVE 0)"
 _BOOTED = "a mark in VRAM and in scratch registers is gone; the bootloader is ready; a fresh discovery table is valid"
+_CHIP_BOOTED = f"{_BOOTED}. NVIDIA: WPR2 is open and a mark in config space gone; the chip's own boot is through"
 _QUEUE_ENDS = frozenset({"amd.gfx.mec", "amd.gmc.fault"})
 _BOOT_ENDS = frozenset({"amd.psp.bootloader", "amd.psp.boot-status", "amd.smu.silent", "amd.discovery.signature",
                         "amd.discovery.checksum", "amd.xgmi.link", "pci.bar-dead", "pci.memory-off"})  # fmt: skip
 # A chip that is touched too early in a reset by message leaves the bus: a reset of the bus above it is next.
 _SMU_ENDS = _BOOT_ENDS | {"pci.lost"}
+_NV_ENDS = frozenset({"nv.boot.fsp", "nv.boot.devinit", "nv.pri"})
 _MODE2_ENDS = frozenset(
     {"pci.lost", "amd.smu.silent", "pci.bar-dead", "pci.memory-off", "amd.gfx.mec", "amd.sdma.hang"}
 )
@@ -96,6 +103,7 @@ _METHODS = (
         "write BARs, memory enable and MSI state again as the system assigned them",
         "config space answers", "everything", "nothing",
         "registers behind the BAR answer again", 0.01, 1.0, "amd-resets.md 3 step 5, 9 half alive (K)",
+        nvidia="nvidia-resets.md 1.1 (config space is the software's to restore)",
     ),
     Method(
         "wave-kill", Action.QUEUE_RESET, Scope.QUEUE, Doer.GPUMEND,
@@ -169,26 +177,30 @@ _METHODS = (
     Method(
         "flr", Action.FLR, Scope.GPU, Doer.PCI_CORE,
         "function-level reset",
-        "config space answers", "config space (the kernel restores it), sticky error bits", _ALL_OF_IT, _BOOTED, 2.0, 661.0,
-        "amd-resets.md 1 row 12 (firmware state after it: inference)", _BOOT_ENDS,
+        "config space answers", "config space (the kernel restores it), sticky error bits", _ALL_OF_IT, _CHIP_BOOTED, 2.0,
+        661.0, "amd-resets.md 1 row 12 (firmware state after it: inference)", _BOOT_ENDS | _NV_ENDS,
+        "nvidia-resets.md 1 row 6, 1.1 (S)",
     ),
     Method(
         "bus-reset", Action.BUS_RESET, Scope.BUS, Doer.PCI_CORE,
         "hot reset by the port above; in a hive of all members together, unless one alone is lost from the bus",
         "a port above that the system can reach", "config space (the kernel restores it), sticky error bits", _ALL_OF_IT,
-        _BOOTED, 2.0, 661.0, "amd-resets.md 1 row 13, 10 (K)", _BOOT_ENDS,
+        _CHIP_BOOTED, 2.0, 661.0, "amd-resets.md 1 row 13, 10 (K)", _BOOT_ENDS | _NV_ENDS,
+        "nvidia-resets.md 1 row 7, 1.2 (S)",
     ),
     Method(
         "remove-rescan", Action.RESTORE_CONFIG, Scope.FUNCTION, Doer.PCI_CORE,
         "the system forgets the function and looks for it again: addresses are given anew",
         "the function answers on the bus", "all state of the hardware", "open files and mappings of the device",
         "the function is there again and its registers answer", 1.0, 30.0, "amd-resets.md 1 row 14, section 8 (K)",
+        nvidia="nvidia-resets.md 1.3, 5",
     ),
     Method(
         "driver-rebind", Action.DRIVER_REBIND, Scope.GPU, Doer.DRIVER,
-        "unbind amdgpu and bind it again: it starts the GPU anew",
+        "unbind the driver and bind it again: amdgpu then starts the GPU anew; nvidia does when somebody opens it",
         "a bound driver that lets go", "what the driver keeps", "all work on the GPU",
         "the driver is bound again, the probe is content", 15.0, 360.0, "Linux Documentation/ABI/testing/sysfs-bus-pci",
+        nvidia="nvidia-resets.md 1 row 5, section 3 (S)",
     ),
     Method(
         "kernel-recover", Action.HIVE_RESET, Scope.HIVE, Doer.DRIVER,
@@ -199,8 +211,8 @@ _METHODS = (
     Method(
         "sysfs-reset", Action.FLR, Scope.GPU, Doer.PCI_CORE,
         "write to the function's sysfs file reset: the kernel takes the first of its reset_method",
-        "config space answers; reset_method is not empty", "config space (the kernel restores it)", _ALL_OF_IT, _BOOTED, 2.0,
-        661.0, "amd-resets.md section 6 (K)", _BOOT_ENDS,
+        "config space answers; reset_method is not empty", "config space (the kernel restores it)", _ALL_OF_IT, _CHIP_BOOTED,
+        2.0, 661.0, "amd-resets.md section 6 (K)", _BOOT_ENDS | _NV_ENDS, "nvidia-resets.md 1.3",
     ),
     Method(
         "node-reboot", Action.NODE_REBOOT, Scope.NODE, Doer.PERSON,

@@ -17,19 +17,22 @@ from resets import safety
 from resets.around import Held, Places, held_by, holder_words
 from resets.climb import Means, Request, for_a_person, forbidden, nothing_helps
 from resets.grouping import Group
-from resets.ladder import XGMI, Climb, Rung, next_rungs, row_of
-from resets.methods import AUTO, METHODS, Scope, method_of
+from resets.ladder import XGMI, Climb, Rung, next_rungs, row_of, whole_of
+from resets.makeway import KEEPERS
+from resets.methods import AUTO, METHODS, Doer, Scope, method_of
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One method that would be tried. `siblings`: functions that it hits though they are none of these GPUs; `refusal`: why
-    the safety table would not let it; `if_helped`: it follows when the one before it did what it should."""
+    """One method that would be tried. `siblings`: functions that it hits though they are none of these GPUs; `linked`: GPUs
+    (indices) whose peer-to-peer access to it ends; `refusal`: why the safety table would not let it; `if_helped`: it follows
+    when the one before it did what it should."""
 
     rung: Rung
     siblings: tuple[str, ...] = ()
     refusal: GpumendError | None = None
     if_helped: bool = False
+    linked: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         method = self.rung.method
@@ -40,6 +43,7 @@ class Planned:
             "gpus": list(self.rung.gpus),
             "scope": str(method.scope),
             "siblings": list(self.siblings),
+            "linked": list(self.linked),
             "lost": method.lost,
             "survives": method.survives,
             "expected_s": method.expected_s,
@@ -109,6 +113,7 @@ def _in_the_way(
     if rungs[0].method.is_answer:
         return for_a_person(rungs[0].method, group)
     try:
+        safety.check_fit(rungs[0].method, group.subjects(rungs[0].gpus))
         means.way.check(group.subjects(rungs[0].gpus), rungs[0].method)
     except GpumendError as refusal:
         return refusal
@@ -120,6 +125,8 @@ def _planned(rung: Rung, group: Group, request: Request, means: Means, before: R
     siblings: set[str] = set()
     for subject in group.subjects(rung.gpus):
         situation = means.around(subject, rung, group)
+        if rung.method.doer is not Doer.DRIVER and situation.driver not in KEEPERS:  # making way is asked for by itself
+            situation = replace(situation, driver="")
         if before is not None:  # by then, those that cannot tell now to which hive they belong may
             situation = replace(situation, hive_complete=True)
         if rung.method.scope is Scope.BUS:
@@ -127,7 +134,8 @@ def _planned(rung: Rung, group: Group, request: Request, means: Means, before: R
         found = safety.refusal_of(rung.method, subject.part, subject.bdf, situation, request.force)
         refusal = refusal or found
     trains = before is not None and before.alone and rung.method.name == "hive-reset"
-    return Planned(rung, tuple(sorted(siblings)), refusal, trains)
+    linked = tuple(one.index for one in group.linked) if rung.method.boots_firmware else ()
+    return Planned(rung, tuple(sorted(siblings)), refusal, trains, linked)
 
 
 def _rungs(
@@ -145,8 +153,8 @@ def _rungs(
     look_at = [reports[index] for index in wanted]
     kept = forbidden(group, look_at, means.around, request.force)
     if request.deep and not any(row_of(one, state) for one in look_at):
-        name = "hive-reset" if hive else "mode1"
-        return [Rung(METHODS[name], hive or wanted, "asked for, though nothing is wrong")], Action.NONE
+        whole = whole_of(group.wanted[0].part, hive, kept)
+        return [Rung(whole, hive or wanted, "asked for, though nothing is wrong")], Action.NONE
     return _simulated(look_at, hive, state, kept, request)
 
 
@@ -181,7 +189,7 @@ def held_words(held: Held, places: Places | None = None) -> list[str]:
     lines = []
     if held.driver:
         lines.append(f"driver {held.driver} is bound")
-    lines += [holder_words(holder, places) for holder in held.processes]
+    lines += [holder_words(held, holder, places) for holder in held.processes]
     if held.lock:
         lines.append(f"its lock is held by {held.lock}")
     if held.holders is not None and not held.holders.complete:

@@ -1,23 +1,32 @@
 """Which method is forbidden for which part in which situation, and which is allowed only when it is named with --force.
 
 Data, a source beside each row. What no row knows is not safe: a part that is not in `KNOWN` gets only what is safe for all.
+NVIDIA's parts have rows of their own; what they share with AMD's is that nobody resets a GPU that a driver has.
 Source: the rows; DESIGN section 4 (virtual functions and MI300A are never reset) and section 6 rule 6 (hives)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
 from amdriver.parts import PARTS, Part
 from base.errors import Refused
-from resets.methods import Doer, Method
+from base.part import AMD_VENDOR, NVIDIA_VENDOR
+from nvdriver.parts import PARTS as NV_PARTS
+from resets.methods import METHODS, Doer, Method
+from resets.subject import Subject
 
 MI300X, MI308X, MI325X, MI308X_HF, MI300X_HF = 0x74A1, 0x74A2, 0x74A5, 0x74A8, 0x74A9
 MI350X, MI355X, MI350P = 0x75A0, 0x75A3, 0x75A8
-KNOWN = frozenset({MI300X, MI308X, MI325X, MI308X_HF, MI300X_HF, MI350X, MI355X, MI350P})
-# Parts for which FLR is known to bring back the power firmware: none; the ladder takes a bus reset instead.
-FLR_HELPS: frozenset[int] = frozenset()
+NVIDIA = frozenset(NV_PARTS)
+KNOWN = frozenset({MI300X, MI308X, MI325X, MI308X_HF, MI300X_HF, MI350X, MI355X, MI350P}) | NVIDIA
+GRACE_HOPPER = frozenset({0x2342, 0x2348})
+GRACE = GRACE_HOPPER | {0x2941, 0x31C2}  # a coherent link to the CPU, which takes their memory for its own
+A100_SXM = frozenset({0x20B0, 0x20B2, 0x20B3, 0x20BD, 0x20F3})
+# Parts for which FLR is known to help: of AMD's none (a silent SMU), the ladder takes a bus reset instead. NVIDIA's own order
+# is FLR, then the bus (nvidia-resets.md section 1).
+FLR_HELPS: frozenset[int] = NVIDIA
 SAFE_FOR_ALL = frozenset({"restore-config", "remove-rescan"})
 
 _WHOLE_CHIP = frozenset({"mode1", "hive-reset", "link-reset"})
@@ -29,8 +38,9 @@ class When(StrEnum):
 
     ALWAYS = "always"
     VFIO = "under vfio"
-    DRIVER_BOUND = "while amdgpu is bound"
-    NO_DRIVER = "while amdgpu is not bound"
+    DRIVER_BOUND = "while a driver is bound"
+    NO_DRIVER = "while no driver is bound"
+    VF = "a virtual function"
     ALONE = "one member of a hive alone"
     HIVE_UNKNOWN = "members of the hive not all known"
     NO_HIVE = "a GPU in no hive"
@@ -55,24 +65,28 @@ class Rule:
     devices: frozenset[int] | None = None
     methods: frozenset[str] | None = None
     by: frozenset[Doer] | None = None
+    vendor: int | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
-        names = [part.name for part in PARTS.values() if self.devices is not None and part.device in self.devices]
+        everyone = (*PARTS.values(), *NV_PARTS.values())
+        names = [part.name for part in everyone if self.devices is not None and part.device in self.devices]
+        whose = {None: "", NVIDIA_VENDOR: " (NVIDIA)", AMD_VENDOR: " (AMD)"}[self.vendor]
         doers = "" if self.by is None else f", by {' or '.join(sorted(self.by))}"
         return {
             "when": str(self.when),
             "methods": ", ".join(sorted(self.methods)) if self.methods is not None else "",
-            "parts": f" of {', '.join(names)}" if names else doers,
+            "parts": f" of {', '.join(names)}" if names else f"{whose}{doers}",
             "verdict": self.verdict.value,
             "why": self.why,
             "instead": self.instead,
             "source": self.source,
         }
 
-    def covers(self, device: int, method: Method) -> bool:
+    def covers(self, part: Part, method: Method) -> bool:
         return (
-            (self.devices is None or device in self.devices)
+            (self.devices is None or part.device in self.devices)
+            and self.vendor in (None, part.vendor)
             and (self.methods is None or method.name in self.methods)
             and (self.by is None or method.doer in self.by)
         )
@@ -90,13 +104,15 @@ class Situation:
     hive_complete: bool = True
     siblings: tuple[str, ...] = ()
     behind_switch: bool | None = None
+    is_vf: bool = False
 
     def holds(self, when: When) -> bool:
         return {
             When.ALWAYS: True,
             When.VFIO: self.driver == "vfio-pci",
             When.DRIVER_BOUND: self.driver not in ("", "vfio-pci", "pci-stub", "uio_pci_generic"),
-            When.NO_DRIVER: self.driver != "amdgpu",
+            When.NO_DRIVER: self.driver not in ("amdgpu", "nvidia"),
+            When.VF: self.is_vf,
             When.ALONE: self.alone,
             When.HIVE_UNKNOWN: self.in_hive and not self.hive_complete,
             When.NO_HIVE: not self.in_hive,
@@ -107,12 +123,44 @@ class Situation:
 
 RULES: tuple[Rule, ...] = (
     Rule(
-        When.DRIVER_BOUND, Verdict.NEVER, "two owners at once: the driver would find its GPU changed under it",
-        "gpumend reset --unbind, or --method kernel-recover", "tinygrad/tinygrad#14624; amd-resets.md section 10, never",
-        by=frozenset({Doer.GPUMEND, Doer.PCI_CORE}),
+        When.VF, Verdict.NEVER, "the host owns the hardware behind it", "reset the physical function on the host",
+        "DESIGN section 4",
     ),
     Rule(
-        When.NO_DRIVER, Verdict.NEVER, "it is the bound driver that carries this out, and amdgpu is not bound",
+        When.DRIVER_BOUND, Verdict.NEVER, "the driver has no handlers for resets: it would go on with what it knew of the GPU, "
+        "which is of no use then until the driver is unbound or the node rebooted",
+        "gpumend reset --unbind, when nothing holds the GPU", "nvidia-resets.md section 1.3 (S)",
+        by=frozenset({Doer.GPUMEND, Doer.PCI_CORE}), vendor=NVIDIA_VENDOR,
+    ),
+    Rule(
+        When.ALWAYS, Verdict.NEVER, "these GPUs do not work after a bus reset, and the kernel prevents it",
+        "--method flr", "Linux v7.3 drivers/pci/quirks.c quirk_nvidia_no_bus_reset", devices=GRACE_HOPPER,
+        methods=frozenset({"bus-reset"}),
+    ),
+    Rule(
+        When.ALWAYS, Verdict.FORCE, "what becomes of the coherent link to the CPU, and of memory that the system took from "
+        "this GPU for its own, is not known", "node-reboot", "nvidia-resets.md section 7 (Xid 173: I)", devices=GRACE,
+        methods=_FROM_THE_BUS,
+    ),
+    Rule(
+        When.ALWAYS, Verdict.FORCE, "before Hopper the fabric manager has to shut down the NVLinks of a board with NVSwitches "
+        "first, and the kernel does not ask it",
+        "the vendor's own tool while the fabric manager runs, all linked GPUs in one command; or node-reboot",
+        "nvidia-resets.md sections 1.1 and 3 (S, D)", devices=A100_SXM, methods=_FROM_THE_BUS,
+    ),
+    Rule(
+        When.SIBLINGS, Verdict.FORCE, "the reset of that port hits others too; if one of them is the board's audio function: "
+        "woken a moment ago, it can wedge the whole board", "--method flr; or stop what uses them, then --force bus-reset",
+        "nvidia-resets.md section 1.2; Linux v7.3 drivers/pci/quirks.c quirk_nvidia_hda_pm",
+        methods=frozenset({"bus-reset"}), vendor=NVIDIA_VENDOR,
+    ),
+    Rule(
+        When.DRIVER_BOUND, Verdict.NEVER, "two owners at once: the driver would find its GPU changed under it",
+        "gpumend reset --unbind, or --method kernel-recover", "tinygrad/tinygrad#14624; amd-resets.md section 10, never",
+        by=frozenset({Doer.GPUMEND, Doer.PCI_CORE}), vendor=AMD_VENDOR,
+    ),
+    Rule(
+        When.NO_DRIVER, Verdict.NEVER, "it is the bound driver that carries this out, and none is bound",
         "gpumend reset --method auto", "amd-resets.md section 6", methods=frozenset({"driver-rebind", "kernel-recover"}),
     ),
     Rule(
@@ -145,7 +193,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         When.BEHIND_SWITCH, Verdict.FORCE, "an FLR of the endpoint was reported not to be enough behind a switch",
-        "--method bus-reset", "tinygrad/tinygrad#15636", methods=frozenset({"flr", "sysfs-reset"}),
+        "--method bus-reset", "tinygrad/tinygrad#15636", methods=frozenset({"flr", "sysfs-reset"}), vendor=AMD_VENDOR,
     ),
     Rule(
         When.SIBLINGS, Verdict.FORCE, "the reset of that port hits others too",
@@ -162,6 +210,14 @@ def check(method: Method, part: Part, bdf: str, situation: Situation, force: Col
         raise refusal
 
 
+def check_fit(method: Method, subjects: Iterable[Subject]) -> None:
+    """Refused where this method is none for one of these parts, whatever stands in its way."""
+    for one in subjects:
+        refusal = unfit_part(one.part, one.bdf, method)
+        if refusal is not None:
+            raise refusal
+
+
 def refusal_of(
     method: Method, part: Part, bdf: str, situation: Situation, force: Collection[str] = ()
 ) -> Refused | None:
@@ -170,7 +226,7 @@ def refusal_of(
     if unfit is not None:
         return unfit
     for rule in RULES:
-        if not rule.covers(part.device, method) or not situation.holds(rule.when):
+        if not rule.covers(part, method) or not situation.holds(rule.when):
             continue
         if rule.verdict is Verdict.FORCE and method.name in force:
             continue
@@ -187,6 +243,10 @@ def unfit_part(part: Part, bdf: str, method: Method | None = None) -> Refused | 
     if part.is_apu:
         return Refused(doing, expected="a GPU of its own", seen=f"{part.name}: its memory is this machine's memory",
                        where=bdf, next_step="reboot the node; if the GPU stays away, power cycle it")  # fmt: skip
+    if method is not None and part.is_nvidia and not method.nvidia and not method.is_answer:
+        theirs = ", ".join(name for name, one in METHODS.items() if one.nvidia)
+        return Refused(doing, expected=f"a method for NVIDIA's GPUs: {theirs}", seen=f"{method.name} is done to AMD's only",
+                       where=bdf, next_step="gpumend reset --list-methods")  # fmt: skip
     if method is not None and part.device not in KNOWN and method.name not in SAFE_FOR_ALL:
         return Refused(doing, expected=f"a part whose resets are known, or one of {', '.join(sorted(SAFE_FOR_ALL))}",
                        seen=f"{part.name} (device {part.device:04x}) is not in the safety table", where=bdf,

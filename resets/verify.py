@@ -27,6 +27,10 @@ _COMPARED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("link width", ("pci", "link", "width")),
     ("RAS fatal flag", ("ras", "fatal")),
     ("RAS controller flag", ("ras", "controller")),
+    ("memory, MiB", ("nvidia", "boot", "memory_mib")),
+    ("boot", ("nvidia", "boot", "stage")),
+    ("rows to be remapped", ("nvidia", "row_remap", "pending")),
+    ("ECC on", ("nvidia", "ecc", "enabled")),
 )
 # How it is seen that a method took place where nothing can be marked.
 _SHOWN = {
@@ -64,13 +68,15 @@ def compare(
 def _differences(old: ProbeReport, new: ProbeReport) -> list[str]:
     had, has = _codes(old), _codes(new)
     lines = [f"{code} gone" for code in had if code not in has] + [f"{code} new" for code in has if code not in had]
-    if old.facts.get("memory_mib") is None and new.facts.get("memory_mib") is not None:
+    if not _answers(old) and _answers(new):
         return [*lines, "its registers answer again"]
-    if old.facts.get("memory_mib") is not None and new.facts.get("memory_mib") is None:
+    if _answers(old) and not _answers(new):
         return [*lines, "its registers do not answer any more"]
     for name, place in _COMPARED:
         was, now = _fact(old.facts, place), _fact(new.facts, place)
-        if was != now:
+        if was != now and not (
+            place[0] == "nvidia" and None in (was, now)
+        ):  # not asked is no change: the driver is gone
             lines.append(f"{name} {_word(was)} -> {_word(now)}")
     links = _active(old), _active(new)
     if links[0] != links[1]:
@@ -87,7 +93,7 @@ def _worse(old: ProbeReport, new: ProbeReport, method: Method, meant: bool) -> l
     had = _codes(old)
     for finding in _serious(new):
         surprising = finding.code not in had and finding.code not in method.ends_in and finding.code != LOST
-        hidden = old.facts.get("memory_mib") is None  # no register could be read before: it may have been there
+        hidden = not _answers(old)  # no register could be read before: it may have been there
         if meant and surprising and not hidden and finding.severity.rank >= Severity.ERROR.rank:
             lines.append(f"{finding.code}: {finding.summary}")
     for name, place in _COMPARED:
@@ -95,6 +101,11 @@ def _worse(old: ProbeReport, new: ProbeReport, method: Method, meant: bool) -> l
         if name in _NEVER_LESS and isinstance(was, int | float) and isinstance(now, int | float) and now < was:
             lines.append(f"{name} {was} -> {now}")
     return lines
+
+
+def _answers(report: ProbeReport) -> bool:
+    """Whether its registers could be read."""
+    return report.facts.get("memory_mib") is not None or _fact(report.facts, ("nvidia", "boot")) is not None
 
 
 def _only_links(new: ProbeReport, old: ProbeReport) -> bool:

@@ -1,7 +1,7 @@
 """The matrix of resets: every fault of the model, alone and on one GPU of eight, cold and used, and what `reset` makes of it.
 
-    python tools/reset_matrix.py            # writes docs/reset-matrix.md
-    python tools/reset_matrix.py --check    # exit 1 when the committed page says otherwise
+    python -m tools.reset_matrix            # writes docs/reset-matrix.md
+    python -m tools.reset_matrix --check    # exit 1 when the committed page says otherwise
 
 Beside what gpumend reports, each cell asks the model itself: is the fault gone, did anybody do what must not be done, were all
 members of the hive reset or none. Times are virtual. Evidence is left out (other tests hold it): models have no logs."""
@@ -9,30 +9,23 @@ members of the hive reset or none. Times are virtual. Evidence is left out (othe
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import gpumend
 from base.clock import VirtualClock
 from base.findings import Action, Health
-from base.resets import Outcome, ResetReport, StepStatus
+from base.resets import Outcome, ResetReport
 from gpumodel import open_models
 from gpumodel.device import ModelGpu
 from gpumodel.faults import CATALOGUE, Reset, ShowsAt
-from resets.around import situation
-from resets.climb import Means, Request
-from resets.journal import Journal
-from resets.makeway import Way
-from resets.mechanics import DriverMechanic
-from resets.session import reset_all
+from tools import reset_matrix_nv
+from tools.reset_cells import BUDGET_S, line_of, reset_once, words_of
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/reset-matrix.md"
 PART = "mi350x"
 SICK = 2
-BUDGET_S = 900.0
 # A fault of resets shows only when somebody resets: each with what makes that method come up.
 WITH: dict[str, tuple[str, ...]] = {
     "reset-wears-out": ("reset-wears-out:0,discovery-clobbered",),
@@ -74,24 +67,7 @@ class Cell:
 
     @property
     def words(self) -> str:
-        """`mec-reset: healthy, 1.02 s` or `bus-reset: power-cycle, 303 s` or `refused`."""
-        sick = next(one for one in self.report.gpus if one.index == (SICK if self.count == "hive" else 0))
-        steps = " > ".join(step.method + _MARKS[step.status] for step in self.report.steps)
-        if sick.outcome is Outcome.HEALTHY and not steps:
-            return "nothing to do"
-        if sick.outcome is Outcome.REFUSED and not steps:
-            return f"refused ({sick.after.health})"
-        end = str(sick.after.health) if sick.exit_code == 0 else f"**{sick.answer}**"
-        return f"{steps}: {end}, {self.report.seconds:.2f} s"
-
-
-_MARKS = {
-    StepStatus.VERIFIED: "",
-    StepStatus.PARTLY: "~",
-    StepStatus.UNVERIFIED: "?",
-    StepStatus.FAILED: "✗",
-    StepStatus.WORSE: "!",
-}
+        return words_of(self.report, SICK if self.count == "hive" else 0)
 
 
 def rows() -> list[str]:
@@ -124,24 +100,6 @@ def run(faults: str, count: str, state: str, part: str = PART) -> Cell:
     if len(before) != len(report.gpus):
         wrong.append(f"{len(report.gpus)} outcomes for {len(before)} GPUs")
     return Cell(faults, count, state, report, tuple(wrong))
-
-
-def reset_once(found: list[gpumend.Gpu], request: Request | None = None) -> ResetReport:
-    """What `gpumend.reset_gpus` does, without a bundle, its journal in memory's file system."""
-    with tempfile.TemporaryDirectory(dir=_fast_folder()) as folder:
-        means = Means(
-            probe=lambda subjects: gpumend.probe_gpus([gpu for gpu in found if gpu in subjects]),
-            mechanic=DriverMechanic(firmware_dirs=None),
-            around=partial(situation),
-            way=Way(),
-            evidence=lambda subjects, reports, action: "left out",
-            journal=Journal(Path(folder) / "resets.jsonl"),
-        )
-        return reset_all(found, found, request or Request(budget_s=BUDGET_S), means)
-
-
-def _fast_folder() -> str | None:
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def _wrong(report: ResetReport, gpus: list[ModelGpu]) -> Iterator[str]:
@@ -211,12 +169,8 @@ def page() -> tuple[str, list[str]]:
     for faults in rows():
         told = [found[faults, count, state].words for count, state in SETTINGS]
         lines.append(line_of(faults, told))
-    return "\n".join(lines) + "\n", wrong
-
-
-def line_of(faults: str, told: list[str]) -> str:
-    """One row of the page."""
-    return f"| {' + '.join(f'`{one}`' for one in faults.split(','))} | {' | '.join(told)} |"
+    more, more_wrong = reset_matrix_nv.section()
+    return "\n".join([*lines, *more]) + "\n", wrong + more_wrong
 
 
 def _count_words(count: str) -> str:

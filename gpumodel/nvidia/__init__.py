@@ -26,6 +26,7 @@ def open_models(spec: str, clock: Clock | None = None) -> list[NvTransport]:
     wanted = parse(spec)
     machine = Machine(wanted.chip, wanted.count, VirtualClock() if clock is None else clock, driver=wanted.driver)
     for placed in wanted.faults:
+        machine.gpus[placed.gpu].placed.append((placed.fault, placed.value))
         placed.fault.apply(machine.gpus[placed.gpu], placed.value)
     files = ModelFiles(machine)
     transports = [NvTransport(gpu, wanted.name_of(gpu.index), files) for gpu in machine.gpus]

@@ -71,6 +71,8 @@ def _capabilities(space: ConfigSpace, speed: int) -> None:
     space.put(LINK_STATUS, "H", 1 << 12 | 16 << 4 | speed, clear=0xC000)
     space.put(PCIE_CAP + 0x2C, "I", ((1 << speed) - 1) << 1)
     space.put(MSI_CAP, "I", 0x00800005, write=0x00710000)
+    space.put(MSI_CAP + 4, "Q", 0, write=0xFFFFFFFFFFFFFFFC)
+    space.put(MSI_CAP + 12, "H", 0, write=0xFFFF)
 
 
 def _extended(space: ConfigSpace, serial: int) -> None:

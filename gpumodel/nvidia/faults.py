@@ -22,9 +22,10 @@ from gpumodel.nvidia.gpu import (
     NvGpu,
 )
 
+LAST_XID = 173  # ROBUST_CHANNEL_LAST_ERROR of branch 580 (nverror.h)
 RECOVERY_NAMES = ("None", "GPU Reset Required", "Node Reboot Required", "Drain P2P", "Drain and Reset")
 GSP_TIMEOUTS_UNTIL_RESET = 3  # "3 RPC timeouts in a row" (nvidia-resets.md section 6)
-HIGHEST_XID = 173  # of branch 580
+HOPPER = 0x180  # the last whose switches have a driver on the host
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,9 @@ class NvArgument:
 
 @dataclass(frozen=True, slots=True)
 class NvFault:
-    """`cured_by`: what ends it, in words of nvidia-resets.md; `needs`: "driver" or "bare", where it can be at all."""
+    """`cured_by`: what ends it, in words of nvidia-resets.md; `needs`: "driver" or "bare", where it can be at all.
+
+    `in_chip`: it sits in the chip, so that a reset which does not cure it finds it there again."""
 
     name: str
     summary: str
@@ -51,6 +54,12 @@ class NvFault:
     argument: NvArgument | None = None
     needs: str = ""
     fits: Callable[[NvChip], bool] = lambda chip: True
+    in_chip: bool = False
+    shows_at: str = "look"  # or "reset": when somebody resets it; "work": when somebody works on it
+
+    def stays_after(self, method: str) -> bool:
+        """Whether a reset by "flr" or "bus-reset" leaves it."""
+        return self.in_chip and method not in self.cured_by
 
 
 def set_recovery(gpu: NvGpu, action: int) -> None:
@@ -137,6 +146,25 @@ def _gsp_left(gpu: NvGpu, value: int) -> None:
     gpu.start_gsp()
 
 
+# Lines of real switches (LHRS-UM-FERI/MENTHOS-dataset-rootcause), and the word that the guide gives to others' numbers.
+_SXIDS = {19084: "Non-fatal, Link 29 AN1 Heartbeat Timeout Error (First)", 20034: "Fatal, Link 28 LTSSM Fault Up",
+          22003: "Fatal, Link 28 Minion Halt", 23001: "Fatal, Link 28 ingress SRC-VC buffer overflow"}  # fmt: skip
+
+
+def _sxid(gpu: NvGpu, number: int) -> None:
+    text = _SXIDS.get(number, "Non-fatal, Link 00 error")  # guess: any text will do
+    for line in (text, "Severity 5 Engine instance 00 Sub-engine instance 00"):
+        gpu.machine.note(f"nvidia-nvswitch0: SXid (PCI:0000:07:00.0): {number:05d}, {line}")
+
+
+def _flr_fails(gpu: NvGpu, value: int) -> None:
+    gpu.fails_flr = True
+
+
+def _resets_lie(gpu: NvGpu, value: int) -> None:
+    gpu.lies_about_resets = True
+
+
 def _has_links(chip: NvChip) -> bool:
     return chip.links > 0
 
@@ -184,6 +212,17 @@ FAULTS: dict[str, NvFault] = {
             fits=_has_links,
         ),
         NvFault(
+            "sxid",
+            "an NVSwitch of the board logged this SXid",
+            "lines in the kernel log, seen with every GPU of the machine, and nothing else",
+            "SXid in the kernel log",
+            ("a driver that is loaded anew",),
+            _sxid,
+            NvArgument("number", "of the SXid", None, 10000, lambda chip: 30999),
+            needs="driver",
+            fits=lambda chip: chip.number == HOPPER,
+        ),
+        NvFault(
             "ecc-row-remap-pending",
             "a row of memory waits to be remapped",
             "one uncorrectable error, the pending flag, Xid 63",
@@ -198,7 +237,7 @@ FAULTS: dict[str, NvFault] = {
             "the driver says what this GPU needs",
             "1 reset, 2 node reboot, 3 drain P2P, 4 drain and reset; Xid 154",
             "GPU_GET_RECOVERY_ACTION",
-            _RESETS,
+            (*_RESETS, "node-reboot (2)", "the end of the peer-to-peer jobs (3)"),
             _recovery,
             NvArgument("action", "1 to 4", 1, 1, lambda chip: len(RECOVERY_NAMES) - 1),
             needs="driver",
@@ -219,8 +258,9 @@ FAULTS: dict[str, NvFault] = {
             "the notifier; the semaphore is not released",
             ("a new channel",),
             _work_error,
-            NvArgument("number", "of the Xid", 13, 1, lambda chip: HIGHEST_XID),
+            NvArgument("number", "of the Xid", 13, 1, lambda chip: LAST_XID),
             needs="driver",
+            shows_at="work",
         ),
         NvFault(
             "lost-after",
@@ -231,6 +271,7 @@ FAULTS: dict[str, NvFault] = {
             _lost_after,
             NvArgument("submissions", "that are still done", 0, 0, lambda chip: 1_000_000),
             needs="driver",
+            shows_at="work",
         ),
         NvFault(
             "copy-spoiled",
@@ -240,6 +281,7 @@ FAULTS: dict[str, NvFault] = {
             ("never",),
             _spoiled,
             needs="driver",
+            shows_at="work",
         ),
         NvFault(
             "channel-hang",
@@ -249,6 +291,7 @@ FAULTS: dict[str, NvFault] = {
             _RESETS,
             _channels_hang,
             needs="driver",
+            shows_at="work",
         ),
         NvFault(
             "boot-stuck",
@@ -258,6 +301,7 @@ FAULTS: dict[str, NvFault] = {
             ("bus-reset", "power-cycle"),
             _boot_stuck,
             needs="bare",
+            in_chip=True,
         ),
         NvFault(
             "gsp-left",
@@ -267,6 +311,24 @@ FAULTS: dict[str, NvFault] = {
             _RESETS,
             _gsp_left,
             needs="bare",
+        ),
+        NvFault(
+            "flr-fails",
+            "the GPU does not come back from a function level reset",
+            "the kernel waits for a minute and gives up; nothing was reset",
+            "the kernel's error, when it is asked for one",
+            ("bus-reset", "power-cycle"),
+            _flr_fails,
+            shows_at="reset",
+        ),
+        NvFault(
+            "resets-lie",
+            "the kernel says that it reset the GPU, and nothing happened",
+            "as under a hypervisor that takes a reset and does nothing",
+            "state that a reset destroys is still there",
+            (),
+            _resets_lie,
+            shows_at="reset",
         ),
     )
 }

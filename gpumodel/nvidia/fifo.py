@@ -50,6 +50,13 @@ class Fifo:
         self._busy = False
         self._again = False
 
+    def reset(self) -> None:
+        """The GPU was reset: no channel runs any more, and no fault of engines is left."""
+        for channel in self.channels.values():
+            channel.dead = True
+        self.next_error = self.rings_until_lost = None
+        self.spoils_copies = self.hangs = False
+
     # ---- what is there
 
     def has_engine(self, engine_type: int) -> bool:

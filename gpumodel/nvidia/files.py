@@ -54,7 +54,7 @@ class ModelFiles:
         texts: dict[str, Callable[[], str]] = {}
         if machine.driver:
             texts["/proc/driver/nvidia/version"] = machine.version_text
-            for gpu in machine.gpus:
+            for gpu in (one for one in machine.gpus if one.bound):
                 texts[f"/proc/driver/nvidia/gpus/{gpu.bdf}/information"] = lambda gpu=gpu: machine.information_text(gpu)  # type: ignore[misc]
         if path in texts:
             return texts[path]()
@@ -66,6 +66,9 @@ class ModelFiles:
     def uptime_s(self) -> float:
         return self.machine.uptime_s()
 
+    def note(self, text: str) -> None:
+        self.machine.note(text)
+
     # ---- nodes
 
     def open(self, path: str) -> int:
@@ -75,7 +78,9 @@ class ModelFiles:
             self._uvms[handle] = Uvm(self.rm, self._uvms.get)
             return handle
         node = self._node(path)
-        if node is not None and node.lost:
+        if node is not None and not node.bound:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), path)
+        if node is not None and (node.lost or not (self.rm.is_attached(node) or node.can_start)):
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)  # initialization fails
         handle, self._next = self._next, self._next + 1
         self._nodes[handle] = node
@@ -189,7 +194,7 @@ class ModelFiles:
             at = place * CARD_BYTES
             bus = int(gpu.bdf[5:7], 16)
             registers, memory = gpu.bars[0], gpu.bars[2 if gpu.chip.is_wide else 1]
-            data[at] = 1
+            data[at] = gpu.bound
             struct.pack_into("<IBBB", data, at + 4, 0, bus, 0, 0)
             struct.pack_into("<HHI", data, at + 12, VENDOR, gpu.chip.device, gpu.gpu_id)
             struct.pack_into("<QQQQ", data, at + 24, registers.address, registers.size, memory.address, memory.size)

@@ -2,7 +2,7 @@
 
 BAR0 holds the registers that prove each stage of boot (nvidia-gsp.md section 3), no more: any other offset answers with
 the error pattern of a register that is not there and is counted in `unknown`. Nothing may be written yet; a write is
-counted and lost."""
+counted and lost. What a reset does is resets.py, what taking its driver away does kernel.py."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from base.errors import Unavailable
-from gpumodel.nvidia import config
+from gpumodel.nvidia import config, kernel, resets
 from gpumodel.nvidia.chips import MIB, VENDOR, NvChip
 from gpumodel.nvidia.fifo import Fifo
 from pcibus.transport import ALL_ONES, Bar, Can, DmaBuffer, FunctionInfo, LockHolder
 
 if TYPE_CHECKING:
+    from gpumodel.nvidia.faults import NvFault
     from gpumodel.nvidia.files import ModelFiles
     from gpumodel.nvidia.machine import Machine
+    from pcibus.holders import Holders
 
 NOT_THERE = 0xBADF1100  # guess: 0xBADFxxxx is an error of the register bus (nvidia-gsp.md section 2), the rest varies
 FSP_LOCKED = 0xBADF4100
@@ -65,6 +67,7 @@ class RmState:
     persistent: bool = True  # held initialized by a daemon
     gsp_alive: bool = True
     recovery_action: int = 0
+    draining: bool = False
     remap_rows: int = 0
     remap_pending: bool = False
     remap_failed: bool = False
@@ -74,7 +77,8 @@ class RmState:
 
 
 class NvGpu:
-    """The state of one GPU."""
+    """The state of one GPU. `bound`: the driver has it; `placed`: faults that a reset may leave; `boots_until_s`: until when
+    the chip's own boot runs; `fails_flr`, `lies_about_resets`: what the kernel's resets come to; `resets_done`: what struck."""
 
     def __init__(self, machine: Machine, chip: NvChip, index: int) -> None:
         self.machine = machine
@@ -85,12 +89,19 @@ class NvGpu:
         self.bars = config.bars_of(chip, index)
         self.config = config.build(chip, self.bars, self.serial, bound=bool(machine.driver))
         self.lost = False
+        self.bound = bool(machine.driver)
+        self.placed: list[tuple[NvFault, int]] = []
+        self.boots_until_s = 0.0
+        self.fails_flr = self.lies_about_resets = False
+        self.resets_done: list[str] = []
+        self.reset_while_bound = False
+        self.users = 0  # open handles of its node
         self.unknown: Counter[tuple[str, int]] = Counter()
-        self.rm = RmState(links=dict.fromkeys(range(chip.links), LINK_ACTIVE))
+        self.rm = RmState(links=self.trained_links())
         self.vram_used = 0
         self.fifo = Fifo(self)
-        self.registers = self._after_boot()
-        if machine.driver:
+        self.registers = self.after_boot()
+        if self.bound:
             self.start_gsp()
 
     @property
@@ -98,7 +109,21 @@ class NvGpu:
         """Device Serial Number. # guess: what real boards show there is not public"""
         return 0x48B0_2D00_0000_0000 | self.chip.device << 8 | self.index
 
-    def _after_boot(self) -> dict[int, int]:
+    def trained_links(self) -> dict[int, int]:
+        return dict.fromkeys(range(self.chip.links), LINK_ACTIVE)
+
+    @property
+    def scratch_bits(self) -> int:
+        """What outlives the driver: 1 reset required, 2 drain and reset."""
+        return self.registers[SCRATCH_RESET]
+
+    @property
+    def can_start(self) -> bool:
+        """Whether a driver could start it: its own boot is through, and no region of an earlier one is locked."""
+        done = self.read(self.chip.fsp_boot or GFW_BOOT) == 0xFF
+        return not self.lost and done and not self.registers[WPR2_HIGH]
+
+    def after_boot(self) -> dict[int, int]:
         """Registers as the chip's own boot leaves them."""
         chip = self.chip
         values = {
@@ -145,18 +170,24 @@ class NvGpu:
         if self.machine.driver:
             self.machine.xid(self, 79, "GPU has fallen off the bus.")
 
+    def stop_gsp(self) -> None:
+        """As a driver that unloads leaves it; the scratch bits stay."""
+        self.registers = self.after_boot() | {SCRATCH_RESET: self.scratch_bits}
+
     def read(self, offset: int) -> int:
         """A register of BAR0, as the host sees it."""
         if offset not in self.registers:
             self.unknown["read", offset] += 1
             return NOT_THERE
+        if offset == (self.chip.fsp_boot or GFW_BOOT) and self.machine.clock.now() < self.boots_until_s:
+            return 0
         return self.registers[offset]
 
 
 class NvTransport:
     """The Transport of one modelled GPU (pcibus.transport)."""
 
-    can = Can.CONFIG_EXTENDED | Can.CONFIG_WRITE | Can.MMIO
+    can = Can.CONFIG_EXTENDED | Can.CONFIG_WRITE | Can.MMIO | Can.RESET | Can.DRIVER
 
     def __init__(self, gpu: NvGpu, name: str, files: ModelFiles) -> None:
         self.gpu = gpu
@@ -175,7 +206,7 @@ class NvTransport:
             subsystem_device=gpu.chip.subsystem,
             revision=gpu.chip.revision,
             class_code=gpu.chip.class_code,
-            driver="nvidia" if gpu.machine.driver else "",
+            driver=kernel.DRIVER if gpu.bound else "",
             power_state="D0",
             enabled=True,
             numa_node=int(bus >= 0x58),
@@ -236,6 +267,26 @@ class NvTransport:
         raise Unavailable(
             f"allocating {size} bytes for {self.gpu.bdf}", expected="a model with DMA", seen="this one has none yet"
         )
+
+    def reset(self, method: str) -> None:
+        for pause_s in self.reset_steps(method):
+            self.gpu.machine.clock.sleep(pause_s)
+
+    def reset_steps(self, method: str) -> Iterator[float]:
+        """What the kernel's PCI core does; the pauses between its steps."""
+        return resets.steps(self.gpu, method)
+
+    def holders(self) -> Holders:
+        return kernel.holders(self.gpu)
+
+    def end_holder(self, pid: int) -> None:
+        kernel.end(self.gpu.machine, pid)
+
+    def unbind(self) -> None:
+        kernel.unbind(self.gpu)
+
+    def bind(self) -> None:
+        kernel.bind(self.gpu)
 
     def close(self) -> None:
         """It has nothing to give back."""

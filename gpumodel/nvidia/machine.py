@@ -50,6 +50,10 @@ class Machine:
         who = f"pid={pid}, name={name}, " if pid is not None else "pid='<unknown>', name=<unknown>, "
         self._say(self.uptime_s(), f"NVRM: Xid (PCI:{place}): {number}, {who}{text}")
 
+    def note(self, text: str) -> None:
+        """Somebody wrote to /dev/kmsg."""
+        self._say(self.uptime_s(), text)
+
     def log_text(self) -> str:
         return "".join(f"{line}\n" for line in self._log)
 

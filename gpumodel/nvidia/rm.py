@@ -20,6 +20,7 @@ from gpumodel.nvidia.chips import NvChip
 from gpumodel.nvidia.gpu import NvGpu
 from gpumodel.nvidia.machine import Machine
 from gpumodel.nvidia.memory import Backing
+from gpumodel.nvidia.resets import unload
 
 OK = 0x00
 INSERT_DUPLICATE_NAME, NO_PERMISSION, INVALID_ARGUMENT, INVALID_CLASS = 0x19, 0x1B, 0x1F, 0x22
@@ -29,8 +30,11 @@ NOT_SUPPORTED, OBJECT_NOT_FOUND, GPU_IS_LOST, TIMEOUT, INVALID_BASE, INVALID_LIM
 ROOT_CLASSES = (0x00, 0x01, 0x41)
 ROOT, DEVICE, SUBDEVICE, SHARED_DATA = 0x41, 0x80, 0x2080, 0xDE
 PAGE_BYTES, READ_ONLY, DOORBELL_BYTES = 4096, 1, 64 << 10
-# cl00de.h, compiled: offsets of clocks, bytes of a clock, throttling, power limit, temperatures, average power
-PAGES = {580: (72, 4, 96, 2280, 2296, 2416), 590: (72, 8, 112, 2296, 2312, 2432)}
+# cl00de.h, compiled, of branches 570, 580, 590: offsets of clocks, bytes of a clock, throttling, power limit, temperatures,
+# average power; which temperature is that of HBM
+PAGES = (
+    (72, 4, 96, 280, 296, 368, 1), (72, 4, 96, 2280, 2296, 2416, 4), (72, 8, 112, 2296, 2312, 2432, 4),
+)  # fmt: skip
 # What has a class number in the driver; others are unknown to it. A GPU has those of its generation only.
 KNOWN_CLASSES = frozenset((
     0x3E, 0x40, 0x70, 0x71, 0x79, SHARED_DATA, 0x83DE, 0x9067, 0x90F1, 0xA06C,
@@ -91,7 +95,6 @@ class Rm:
         self.machine = machine
         self.stick = stick
         self.clients: dict[int, _Client] = {}
-        self.users: Counter[int] = Counter()  # open nodes by GPU
         self.unknown: Counter[int] = Counter()  # controls that are not modelled
         self._next_client = 0xC1D00000  # cl0000.h: client handles start there
 
@@ -103,14 +106,25 @@ class Rm:
 
     # ---- who uses a GPU
 
+    @property
+    def users(self) -> Counter[int]:
+        """Open nodes by GPU."""
+        return Counter({gpu.index: gpu.users for gpu in self.machine.gpus if gpu.users})
+
     def attach(self, gpu: NvGpu) -> None:
-        self.users[gpu.index] += 1
+        """The first user has the driver start the GPU."""
+        if not self.is_attached(gpu):
+            gpu.start_gsp()
+        gpu.users += 1
 
     def detach(self, gpu: NvGpu) -> None:
-        self.users[gpu.index] -= 1
+        """After the last one the driver stops it."""
+        gpu.users -= 1
+        if not self.is_attached(gpu):
+            unload(gpu)
 
     def is_attached(self, gpu: NvGpu) -> bool:
-        return gpu.rm.persistent or self.users[gpu.index] > 0
+        return gpu.rm.persistent or gpu.users > 0
 
     def close_clients(self, file: int) -> None:
         for handle in [handle for handle, client in self.clients.items() if client.file == file]:
@@ -252,18 +266,18 @@ class Rm:
         """What the page holds now: the groups that somebody polls."""
         page = bytearray(PAGE_BYTES)
         heat = gpu.rm.telemetry
-        if self.branch == 0 or not heat.polled:
+        if not heat.polled:
             return bytes(page)
-        clocks, clock_bytes, throttle, limit, temperatures, power = PAGES[580 if self.branch == 1 else 590]
+        clocks, clock_bytes, throttle, limit, temperatures, power, hbm = PAGES[self.branch]
         stamp = struct.pack("<Q", 1 + int(self.machine.uptime_s() * 1e9))
-        for at in (clocks, throttle, limit, temperatures, temperatures + 16 * 4, power):
+        for at in (clocks, throttle, limit, temperatures, temperatures + 16 * hbm, power):
             page[at : at + 8] = stamp
         for place, mhz in enumerate((heat.graphics_mhz, heat.memory_mhz, heat.graphics_mhz, heat.graphics_mhz)):
             struct.pack_into("<I", page, clocks + 8 + place * clock_bytes, mhz)
         struct.pack_into("<I", page, throttle + 8, heat.reasons)
         struct.pack_into("<II", page, limit + 8, heat.limit_mw, heat.limit_mw)
         struct.pack_into("<i", page, temperatures + 8, heat.gpu_c * 256)
-        struct.pack_into("<i", page, temperatures + 16 * 4 + 8, heat.memory_c * 256)
+        struct.pack_into("<i", page, temperatures + 16 * hbm + 8, heat.memory_c * 256)
         struct.pack_into("<I", page, power + 8, heat.power_mw)
         return bytes(page)
 
@@ -369,6 +383,15 @@ def _id_info(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
     for one in rm.machine.gpus:
         if one.gpu_id == wanted and rm.is_attached(one):
             struct.pack_into("<IIIIIII", params, 4, 0, one.index, 0, 0, one.index, one.index, 0xFFFFFFFF)
+            return OK
+    return INVALID_ARGUMENT
+
+
+def _drain_state(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
+    wanted = struct.unpack_from("<I", params)[0]
+    for one in rm.machine.gpus:
+        if one.gpu_id == wanted:
+            struct.pack_into("<II", params, 4, one.rm.draining, 0)
             return OK
     return INVALID_ARGUMENT
 
@@ -524,6 +547,7 @@ CONTROLS: dict[int, _Control] = {
     0x0000013E: _Control(ROOT, _same(1032), _version),
     0x00000201: _Control(ROOT, _same(128), _attached),
     0x00000205: _Control(ROOT, _same(32), _id_info),
+    0x00000279: _Control(ROOT, _same(12), _drain_state),
     0x00800292: _Control(DEVICE, (404, 804, 804), _class_list),
     0x20800110: _Control(SUBDEVICE, _same(132), _name),
     0x2080014A: _Control(SUBDEVICE, _same(268), _gid),

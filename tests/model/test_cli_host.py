@@ -312,3 +312,30 @@ def test_regs_read_where_no_gpu_lets_itself_be_mapped_exits_77(
     code, out, _ = call(capsys, "regs", "read", "GRBM_STATUS", "--json")
     (gpu,) = json.loads(out)["gpus"]
     assert (code, gpu["error"]["kind"], gpu["registers"]) == (77, "MapRefused", [])
+
+
+NVIDIA_GPU = "0000:18:00.0"
+
+
+@pytest.fixture
+def nvidia_machine(machine: FakeSys) -> FakeSys:
+    """An H200 that its driver has, node /dev/nvidia0."""
+    machine.add_device(NVIDIA_GPU, vendor=0x10DE, device=0x2335, driver="nvidia")
+    folder = machine.proc / f"driver/nvidia/gpus/{NVIDIA_GPU}"
+    folder.mkdir(parents=True)
+    (folder / "information").write_text("Device Minor: \t 0\n")
+    return machine
+
+
+@pytest.mark.parametrize(("running", "code"), [(True, 3), (False, 0), (None, 0)])
+def test_unbind_of_an_nvidia_gpu_that_runs_is_refused_whatever_is_said_of_holders(
+    nvidia_machine: FakeSys, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    running: bool | None, code: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("nvdriver.usage.is_initialized", lambda files, bdf: running)
+    assert call(capsys, "unbind", "--dry-run", "--despite-holders")[0] == code
+    nvidia_machine.add_process(812, "nvidia-persiste", fds=["/dev/nvidia0"])
+    got, out, _ = call(capsys, "unbind", "--dry-run", "--despite-holders")
+    assert got == code
+    if running:
+        assert "pid 812 nvidia-persiste" in out and "systemctl stop nvidia-persistenced" in out

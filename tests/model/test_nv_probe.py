@@ -117,7 +117,22 @@ def test_probe_fault_on_one_of_eight_finds_exactly_it(
         assert len(finding.summary) <= 80
 
 
-UNSEEN = {"work-error", "lost-after", "copy-spoiled", "channel-hang"}  # until somebody works (test_nv_selftest.py)
+@pytest.mark.parametrize(
+    ("number", "found", "health", "action"),
+    [(20034, ["nv.sxid.fatal"], Health.DEGRADED, Action.NONE), (22003, ["nv.sxid.fabric"], Health.DEGRADED, Action.NODE_REBOOT),
+     (19084, [], Health.HEALTHY, Action.NONE)],
+)  # fmt: skip
+def test_probe_sxid_of_a_switch_is_told_with_every_gpu_of_the_board(
+    number: int, found: list[str], health: Health, action: Action
+) -> None:
+    for report in probed(f"h200*4?fault=sxid:{number}@0"):
+        assert (codes(report), report.health, report.action) == (found, health, action)
+        (row,) = report.facts["nvidia"]["sxids"]
+        assert (row["number"], row["switch"], row["count"]) == (number, "nvswitch0", 1)
+        told = next(finding for finding in report.findings if finding.code.startswith("nv.sxid."))
+        assert str(number) in told.summary and told.next
+
+
 BARE = [
     ("h200", "gsp-dead", "nv.gsp.dead", Health.HUNG, Action.FLR),
     ("rtx4090", "gsp-dead", "nv.gsp.dead", Health.HUNG, Action.FLR),
@@ -136,11 +151,14 @@ def test_probe_fault_of_a_gpu_without_driver(part: str, fault: str, code: str, h
 
 
 def test_every_fault_of_the_catalogue_is_in_one_of_the_tables() -> None:
-    covered = {row[0].partition(":")[0] for row in FAULTS} | {row[1] for row in BARE}
-    assert covered | UNSEEN == {fault.name for fault in nvidia.catalogue()}
+    covered = {row[0].partition(":")[0] for row in FAULTS} | {row[1] for row in BARE} | {"sxid"}
+    assert covered == {fault.name for fault in nvidia.catalogue() if fault.shows_at == "look"}
 
 
-@pytest.mark.parametrize("fault", sorted(UNSEEN))
+UNSEEN = sorted(fault.name for fault in nvidia.catalogue() if fault.shows_at == "work")
+
+
+@pytest.mark.parametrize("fault", UNSEEN)
 def test_probe_cannot_see_what_only_work_meets(fault: str) -> None:
     report = one(f"h200?fault={fault}")
     assert (report.health, report.findings) == (Health.HEALTHY, ())
@@ -148,8 +166,10 @@ def test_probe_cannot_see_what_only_work_meets(fault: str) -> None:
 
 def test_probe_finding_codes_all_have_a_rule() -> None:
     root = Path(__file__).resolve().parents[2] / "probe"
-    text = "".join((root / name).read_text() for name in ("nv.py", "nv_boot.py", "nv_driver.py", "nv_needs.py"))
-    used = set(re.findall(r'"(nv\.[a-z0-9.-]+)"', text)) - {"nv.chip", "nv.idle"}  # notes
+    text = "".join(
+        (root / name).read_text() for name in ("nv.py", "nv_boot.py", "nv_driver.py", "nv_needs.py", "nv_switch.py")
+    )
+    used = set(re.findall(r'"(nv\.[a-z0-9.-]+)"', text)) - {"nv.chip", "nv.idle", "nv.drain", "nv.sxid.error"}  # notes
     assert used <= set(NVIDIA)
     assert {code for code in NVIDIA if not code.startswith("nv.recovery.")} <= used
 
@@ -205,12 +225,24 @@ def test_probe_log_that_may_not_be_read_is_unknown_never_healthy(monkeypatch: py
     assert report.facts["nvidia"]["xids"] is None
 
 
-def test_probe_telemetry_is_that_of_the_page_where_somebody_polls_it() -> None:
-    told = one("h200?fault=thermal-slowdown").facts["nvidia"]["telemetry"]
+@pytest.mark.parametrize("driver", ["570.144", "580.105.08", "590.48.01"])
+def test_probe_telemetry_is_that_of_the_page_where_somebody_polls_it(driver: str) -> None:
+    told = one(f"h200?driver={driver}&fault=thermal-slowdown").facts["nvidia"]["telemetry"]
     assert told["temperature_c"] == {"gpu": 95.0, "memory": 38.0}
     assert (told["power_w"], told["power_limit_w"]) == (76.0, 700.0)
     assert told["clocks_mhz"] == {"graphics": 345, "memory": 3201, "sm": 345}
     assert told["slowed_by"] == ["hardware slowdown", "hardware thermal slowdown"]
+
+
+@pytest.mark.parametrize("driver", ["570.144", "580.105.08", "590.48.01"])
+def test_probe_drain_state_is_a_note(driver: str) -> None:
+    def change(transport: NvTransport) -> None:
+        transport.gpu.rm.draining = True
+
+    report = one(f"h200?driver={driver}", change)
+    assert report.health is Health.HEALTHY and report.facts["nvidia"]["draining"] is True
+    assert [finding.code for finding in report.findings] == ["nv.drain"]
+    assert one(f"h200?driver={driver}").facts["nvidia"]["draining"] is False
 
 
 def test_probe_telemetry_that_nobody_polls_is_unknown_not_zero() -> None:
@@ -309,9 +341,9 @@ def test_probe_exit_codes(capsys: pytest.CaptureFixture[str], spec: str, code: i
 @pytest.mark.parametrize(
     "command",
     [
-        ("reset", "--dry-run"), ("reset", "--yes"), ("regs", "read", "GRBM_STATUS"), ("discovery", "show"),
-        ("discovery", "save"), ("trace", "record", "--output", "x.jsonl"), ("firmware", "needed"), ("repro", "bundle"),
-        ("repro", "run", "hive-reset-loop-userspace", "--yes"), ("unbind",), ("bind", "vfio-pci"),
+        ("reset", "--selftest", "--yes"), ("regs", "read", "GRBM_STATUS"), ("discovery", "show"),
+        ("discovery", "save"), ("trace", "record", "--output", "x.jsonl"), ("firmware", "needed"),
+        ("repro", "run", "hive-reset-loop-userspace", "--yes"),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -335,7 +367,7 @@ def test_command_on_a_mixed_machine_names_the_gpus_that_it_can_take(capsys: pyte
 def test_api_that_is_not_built_for_nvidia_raises_a_usage_error(call: str) -> None:
     doors: dict[str, Callable[[], Any]] = {
         "open_hive": lambda: gpumend.open_hive("model:h200"),
-        "reset": lambda: gpumend.reset(["model:h200"]),
+        "reset": lambda: gpumend.reset(["model:h200"], selftest=True),
     }
     with pytest.raises(UsageError) as caught:
         doors[call]()

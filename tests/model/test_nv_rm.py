@@ -107,7 +107,7 @@ def test_control_of_each_branch_is_taken_in_its_size(driver: str, name: str) -> 
             client.root if control.command < 0x800000 else gpu.device if control.command < 0x20800000 else gpu.subdevice
         )
         params = bytearray(control.size)
-        struct.pack_into("<I", params, 0, gpu.card.gpu_id) if name == "GPU_GET_ID_INFO_V2" else None
+        struct.pack_into("<I", params, 0, gpu.card.gpu_id) if control.command in (0x205, 0x279) else None
         assert len(client.control(target, name, params)) == control.size
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import struct
 from pathlib import Path
@@ -170,3 +171,15 @@ def test_holders_of_an_nvidia_node_are_found_by_the_drivers_minor(tmp_path: Path
     sys.add_process(200, "other", fds=["/dev/nvidiactl", "/dev/nvidia4"])
     found = find_holders("0000:c1:00.0", root=sys.root, proc=sys.proc, ignore=frozenset())
     assert [(holder.pid, holder.what) for holder in found.holders] == [(100, ("/dev/nvidia3",))]
+
+
+def test_log_line_is_written_at_its_end_and_an_absent_log_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "kmsg").write_bytes(b"[    1.000000] first\n")
+    HostFiles(tmp_path).note("gpumend: a line")
+    first, second = kernellog.read_log(tmp_path).decode().splitlines()
+    assert first == "[    1.000000] first"
+    assert re.fullmatch(r"\[ *\d+\.\d{6}\] gpumend: a line", second)
+    (tmp_path / "kmsg").unlink()
+    with pytest.raises(Unavailable, match="writing a line"):
+        HostFiles(tmp_path).note("x")
+    assert not (tmp_path / "kmsg").exists(), "a log that is not there is not made"

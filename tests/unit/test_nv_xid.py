@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from base.findings import Action, Severity
-from nvdriver.xid import CATALOGUE, ECHOES, read_log
+from nvdriver.xid import CATALOGUE, ECHOES, read_log, started_anew
 
 BDF = "0000:c1:00.0"
 LOADING = "[    9.000000] NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  580.105.08  Release Build\n"
@@ -101,3 +101,16 @@ def test_log_recovery_action_is_the_last_one_told() -> None:
 )
 def test_log_that_is_no_xid_tells_nothing(text: str) -> None:
     assert read_log(text, BDF).seen == ()
+
+
+def test_line_of_a_reset_ends_the_past_of_its_gpu_only() -> None:
+    text = line(62) + line(62, place="0000:c2:00") + f"[   30.000000] {started_anew(BDF, 'flr')}\n"
+    assert read_log(text, BDF).seen == () and read_log(text, BDF).past == 1
+    assert [item.number for item in read_log(text, "0000:c2:00.0").seen] == [62]
+    assert [item.number for item in read_log(text + line(79), BDF).seen] == [79]
+
+
+def test_recovery_action_before_a_reset_is_past() -> None:
+    changed = line(154, "GPU recovery action changed from 0x0 (None) to 0x1 (GPU Reset Required)")
+    assert read_log(changed, BDF).action == 1
+    assert read_log(changed + f"[   30.000000] {started_anew(BDF, 'flr')}\n", BDF).action is None

@@ -130,4 +130,4 @@ def test_every_rung_of_the_table_is_a_method_and_its_order_goes_up() -> None:
         assert set(names) <= set(METHODS), code
         if code != "pci.lost":  # a rescan finds only what answers again
             assert [ranks[name] for name in names] == sorted(ranks[name] for name in names), code
-        assert row.source and METHODS[str(row.then)].is_answer
+        assert row.source and (row.then is Action.RESTART_APP or METHODS[str(row.then)].is_answer)

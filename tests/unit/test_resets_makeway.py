@@ -14,6 +14,7 @@ import pytest
 
 import resets.makeway
 from base.errors import Refused
+from nvdriver.parts import PARTS as NV_PARTS
 from pcibus.holders import Holder, Holders
 from pcibus.transport import Can
 from resets.around import Places, behind_port, behind_switch, held_by, situation
@@ -215,3 +216,60 @@ def test_root_port_is_no_switch(fake: FakeSys) -> None:
 def test_model_is_held_by_nobody() -> None:
     (held,) = held_by([FakeGpu(0)])
     assert (held.holders, held.processes, held.lock) == (None, (), "")
+
+
+def nvidia_gpu(fake: FakeSys, driver: str = "nvidia") -> FakeGpu:
+    """An H200 at the same place, with its node /dev/nvidia3."""
+    gpu = gpu_on_host(driver)
+    gpu.part = NV_PARTS[0x2335]
+    folder = fake.proc / "driver/nvidia/gpus/0000:10:00.0"
+    folder.mkdir(parents=True)
+    (folder / "information").write_text("Device Minor: \t 3\n")
+    fake.bind("0000:10:00.0", driver)
+    return gpu
+
+
+FLR = METHODS["flr"]
+
+
+def test_daemons_of_nvidia_are_named_with_the_way_to_stop_them(fake: FakeSys) -> None:
+    gpu = nvidia_gpu(fake)
+    fake.add_process(100, "nvidia-persiste", fds=["/dev/nvidia3"])
+    fake.add_process(101, "nv-hostengine", fds=["/dev/nvidia3"])
+    with pytest.raises(Refused) as refused:
+        way(fake, unbind=True).check([gpu], FLR)
+    assert "pid 100 nvidia-persiste" in refused.value.seen and "pid 101 nv-hostengine" in refused.value.seen
+    told = "systemctl stop nvidia-persistenced; systemctl stop nvidia-dcgm, or let --kill-holders do it"
+    assert refused.value.next_step == told
+    fake.add_process(102, "python3", fds=["/dev/nvidia3"])
+    with pytest.raises(Refused, match="refused") as refused:
+        way(fake, unbind=True).check([gpu], FLR)
+    assert "; end the others, or" in refused.value.next_step
+
+
+def test_process_with_another_gpus_node_or_the_control_node_is_no_holder(fake: FakeSys) -> None:
+    gpu = nvidia_gpu(fake)
+    fake.add_process(100, "nv-fabricmanage", fds=["/dev/nvidiactl", "/dev/nvidia-nvswitchctl"])
+    fake.add_process(101, "python3", fds=["/dev/nvidia2"])
+    way(fake, unbind=True).check([gpu], FLR)
+
+
+@pytest.mark.parametrize("running", [True, False, None])
+def test_driver_that_keeps_the_gpu_running_without_a_process_is_not_asked_to_let_go(
+    fake: FakeSys, monkeypatch: pytest.MonkeyPatch, running: bool | None
+) -> None:
+    gpu = nvidia_gpu(fake)
+    monkeypatch.setattr("nvdriver.usage.is_initialized", lambda files, bdf: running)
+    mine = way(fake, unbind=True, files=lambda subject: object())
+    for method in (FLR, METHODS["driver-rebind"]):
+        if running:
+            with pytest.raises(Refused, match="keeps it initialized"):
+                mine.check([gpu], method)
+        else:
+            mine.check([gpu], method)
+
+
+def test_bound_nvidia_driver_is_refused_with_the_order(fake: FakeSys) -> None:
+    with pytest.raises(Refused, match="nvidia") as refused:
+        way(fake).check([nvidia_gpu(fake)], FLR)
+    assert "nvidia-persistenced" in refused.value.next_step and "kernel-recover" not in refused.value.next_step

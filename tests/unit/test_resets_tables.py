@@ -7,6 +7,7 @@ import pytest
 from amdriver.parts import PARTS
 from base.errors import Refused, UsageError
 from base.findings import Action
+from nvdriver.parts import PARTS as NV_PARTS
 from resets.methods import AUTO, METHODS, Doer, method_of, words
 from resets.safety import RULES, Situation, Verdict, check, refusal_of, unfit_part
 
@@ -119,3 +120,45 @@ def test_every_rule_has_a_source_and_a_way_out() -> None:
         assert rule.why and rule.instead and rule.source
         assert rule.methods is None or rule.methods <= set(METHODS)
         assert rule.verdict in Verdict
+
+
+H200, GH200, GB200, A100 = (NV_PARTS[device] for device in (0x2335, 0x2342, 0x2941, 0x20B2))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, method in METHODS.items() if method.nvidia and method.doer is not Doer.DRIVER]
+)
+def test_nothing_is_done_while_nvidia_is_bound_whatever_is_forced(name: str) -> None:
+    assert "no handlers for resets" in refused(name, H200, Situation(driver="nvidia"), name)
+    assert not refused(name, H200)
+
+
+def test_methods_of_amd_are_none_for_nvidia() -> None:
+    theirs = {name for name, method in METHODS.items() if not method.is_answer and not method.nvidia}
+    assert all("AMD" in refused(name, H200, FREE, name) for name in theirs)
+    assert {"flr", "bus-reset", "remove-rescan", "restore-config", "driver-rebind", "sysfs-reset"} & theirs == set()
+
+
+def test_driver_rebind_of_nvidia_needs_its_driver() -> None:
+    assert refused("driver-rebind", H200) and not refused("driver-rebind", H200, Situation(driver="nvidia"))
+
+
+def test_grace_hopper_is_never_reset_by_the_bus_and_otherwise_only_forced() -> None:
+    assert "quirk_nvidia_no_bus_reset" in refused("bus-reset", GH200, FREE, "bus-reset")
+    for part in (GH200, GB200):
+        assert "coherent link" in refused("flr", part) and not refused("flr", part, FREE, "flr")
+
+
+def test_boards_before_hopper_with_nvswitches_must_be_forced() -> None:
+    assert "fabric manager" in refused("flr", A100) and not refused("flr", A100, FREE, "flr")
+    assert not refused("flr", NV_PARTS[0x20F1]), "a PCI Express board has no NVSwitch"
+
+
+def test_siblings_of_an_nvidia_board_are_named_with_what_its_audio_function_can_do() -> None:
+    told = refused("bus-reset", H200, Situation(siblings=("0000:c1:00.1",)))
+    assert "0000:c1:00.1" in told and "audio" in told
+    assert not refused("flr", H200, Situation(siblings=("0000:c1:00.1",), behind_switch=True))
+
+
+def test_virtual_function_is_never_reset() -> None:
+    assert "host owns" in refused("flr", H200, Situation(is_vf=True), "flr")
