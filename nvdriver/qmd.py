@@ -20,7 +20,8 @@ MOST_SHARED_BYTES: Final = 227 << 10
 MOST_REGISTERS: Final = 255
 MOST_RELEASES: Final = 3
 _VERSION, _GRID_CTA, _SASS = 4, 2, 0x90
-_SM_SHARED_KIB: Final = (0, 8, 16, 32, 64, 100, 132, 164, 196, 228)  # what an SM of GH100 can be set to
+# What an SM of compute capability 9.0 can be set to, and 227 KiB a block: CUDA C++ Programming Guide, technical specifications.
+_SM_SHARED_KIB: Final = (0, 8, 16, 32, 64, 100, 132, 164, 196, 228)
 
 # name: (high bit, low bit); of fields that repeat: the first, and the step
 FIELDS: Final = {

@@ -43,6 +43,7 @@ def failed(gpu: dict[str, Any]) -> list[str]:
     return [f"{one['name']} {one['engine']}" for one in gpu["checks"] if one["status"] == "failed"]
 
 
+@pytest.mark.long
 def test_selftest_of_eight_is_done_and_verified(run: Run) -> None:
     code, document = selftest(run, "h200*8")
     assert code == 0, [failed(gpu) for gpu in document["gpus"]]
@@ -144,3 +145,9 @@ def test_open_gives_an_nvidia_gpu_with_the_words_of_amds() -> None:
         assert (other.part, other.engines, other.version) == ("H200", 10, "580.105.08")
     with pytest.raises(UsageError):
         gpumend.open_nvidia("model:mi350x")
+
+
+@pytest.mark.long
+def test_selftest_at_its_full_level(run: Run) -> None:
+    code, document = selftest(run, "rtx4090", "--level", "full")
+    assert code == 0, failed(document["gpus"][0])

@@ -59,7 +59,8 @@ def sizes(most: int) -> list[int]:
 def copies_on_each_engine(gpu: OpenNvGpu, most: int) -> None:
     """1 B to `most`, VRAM to VRAM, read back by another engine; what lies beside stays."""
     source, target = gpu.alloc(most + 256), gpu.alloc(most + 256)
-    source.write(pattern(most + 256, 1))
+    data = pattern(most + 256, 1)
+    source.write(data)
     for engine in range(gpu.engines):
         for size in sizes(most if engine == 0 else min(most, 4 * MIB)):
             of, to = (size * 7 + engine) % 64, (size * 13 + 3 * engine) % 64
@@ -67,7 +68,7 @@ def copies_on_each_engine(gpu: OpenNvGpu, most: int) -> None:
             gpu.copy(target, source, size, dst_offset=to, src_offset=of, engine=engine)
             gpu.synchronize(engine=engine)
             background = bytes([0xE0 + engine % 16])
-            wanted = background * to + pattern(most + 256, 1)[of : of + size] + background * (128 - to)
+            wanted = background * to + data[of : of + size] + background * (128 - to)
             assert target.read(0, size + 128) == wanted, f"{gpu.engine_name(engine)}, {size} bytes"
     source.free()
     target.free()
@@ -76,12 +77,13 @@ def copies_on_each_engine(gpu: OpenNvGpu, most: int) -> None:
 def copies_between_host_and_vram(gpu: OpenNvGpu, most: int) -> None:
     host, back = gpu.alloc(most, where="host"), gpu.alloc(most, where="host")
     with gpu.alloc(most) as vram:
-        host.write(pattern(most, 2))
+        data = pattern(most, 2)
+        host.write(data)
         for engine in range(gpu.engines):
             back.write(bytes(64))
             gpu.copy(vram, host, engine=engine)
             gpu.copy(back, vram, engine=engine)
-            assert back.read() == pattern(most, 2), gpu.engine_name(engine)
+            assert back.read() == data, gpu.engine_name(engine)
     host.free()
     back.free()
 
