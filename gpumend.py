@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from amdriver.running_recovery import KernelFault as KernelFault
 from amdriver.running_recovery import KernelHung as KernelHung
@@ -42,6 +42,7 @@ from base.runs import Iteration as Iteration  # what `run_scenario` gives
 from base.runs import RunOutcome as RunOutcome
 from base.runs import RunReport as RunReport
 from base.version import VERSION
+from nvdriver.status import ChannelDead as ChannelDead
 from pcibus.transport import Can, FunctionInfo, Transport
 
 if TYPE_CHECKING:
@@ -61,8 +62,6 @@ if TYPE_CHECKING:
     from amdriver.rawgpu import RawMemory as RawMemory
     from amdriver.rawgpu import Shape as Shape
     from amdriver.regs import Reading
-    from amdriver.selftest_report import SelftestProgress as SelftestProgress
-    from amdriver.selftest_report import SelftestReport as SelftestReport
     from amdriver.trace_compare import BlockCount as BlockCount  # for commands/ too
     from amdriver.trace_compare import Comparison as Comparison
     from amdriver.trace_compare import Folded as Folded
@@ -70,6 +69,9 @@ if TYPE_CHECKING:
     from amdriver.trace_compare import TraceSeen as TraceSeen
     from amdriver.trace_events import DecodedTrace as DecodedTrace
     from base.part import Part
+    from base.selftest import Level
+    from base.selftest import SelftestProgress as SelftestProgress
+    from base.selftest import SelftestReport as SelftestReport
     from evidence import Bundle as Bundle
     from evidence import Checked as Checked
     from evidence import Places, Problem
@@ -77,6 +79,10 @@ if TYPE_CHECKING:
     from firmware.verify import VerifyReport
     from gpumodel.remote_pci import RemoteServer
     from gpumodel.vfio_user import VfioUserServer
+    from nvdriver.channel import Channel as Channel  # what an NVIDIA GPU's `raw` gives
+    from nvdriver.opengpu import OpenNvGpu as OpenNvGpu
+    from nvdriver.rawgpu import NvRaw as NvRaw
+    from nvdriver.rawgpu import NvRawMemory as NvRawMemory
     from pcibus.driverfiles import DriverFiles
     from registers.tables import Entry
     from repro.export import Exported as Exported
@@ -1322,6 +1328,10 @@ def open(
     several. What its VRAM held is lost. `recover`: where a wait finds a stuck queue, that queue is freed (see
     `recover` below) before KernelHung or KernelFault is raised.
 
+    An NVIDIA GPU is opened through its loaded kernel driver, beside other users, and what its VRAM holds stays. What comes
+    back has the same words for memory, copies, fills, fences and times, but is an OpenNvGpu (`open_nvidia` tells a type
+    checker so).
+
     Raises UsageError (none or several fit), Unavailable (nothing there, or firmware missing: named, with its
     package), Refused (a driver is bound, or a process holds it: named), WaitTimeout and others of GpumendError when
     bring-up fails."""
@@ -1329,9 +1339,39 @@ def open(
 
     found = list_gpus([address] if address else (), () if gpu is None else [str(gpu)], clock=clock)
     one = _only(found, address)
-    require_amd([one], "opening a GPU")
+    if one.part.is_nvidia:
+        return cast("OpenGpu", open_nvidia_found(one))
     require_firmware([one], firmware)
     return open_gpu(one.transport, one.clock, firmware_dirs=_firmware_dirs(firmware), recovers=recover)
+
+
+def open_nvidia(address: str | None = None, gpu: str | int | None = None, *, clock: Clock | None = None) -> OpenNvGpu:
+    """Open one NVIDIA GPU through its loaded kernel driver; the arguments are those of `open`.
+
+    Raises UsageError (none or several fit, or it is AMD's), Unavailable (no driver, no node), NotPermitted, Refused (a
+    driver branch without tables), WaitTimeout (its firmware does not answer), DeviceLost and others of GpumendError."""
+    found = list_gpus([address] if address else (), () if gpu is None else [str(gpu)], clock=clock)
+    return open_nvidia_found(_only(found, address))
+
+
+def open_nvidia_found(gpu: Gpu) -> OpenNvGpu:
+    """The same for a GPU that `list_gpus` found."""
+    from nvdriver.opengpu import open_gpu
+
+    return open_gpu(_nvidia_files(gpu), gpu.bdf, gpu.clock, name=gpu.transport.name, part=gpu.part.name)
+
+
+def _nvidia_files(gpu: Gpu) -> DriverFiles:
+    files = _driver_files(gpu)
+    if files is not None:
+        return files
+    raise UsageError(
+        "opening an NVIDIA GPU",
+        expected="a GPU of NVIDIA's, on this machine or a model",
+        seen=gpu_name(gpu),
+        where=gpu.address,
+        next_step="gpumend.open for AMD's; recordings cannot be opened",
+    )
 
 
 def open_hive(
@@ -1462,33 +1502,64 @@ def selftest_gpus(
     firmware: str | Path | None = None,
     progress: Callable[[SelftestProgress], None] | None = None,
 ) -> list[SelftestReport]:
-    """The same for GPUs that `list_gpus` found. `engines`: only these SDMA engines; `skip`: names of checks to leave
-    out."""
-    from amdriver.opening import open_gpu
-    from amdriver.selftest import run
-    from amdriver.selftest_report import level_of
-    from amdriver.selftest_subject import Subject
+    """The same for GPUs that `list_gpus` found. `engines`: only these SDMA or copy engines; `skip`: names of checks to
+    leave out, of either vendor."""
+    from base.selftest import level_of
 
-    require_amd(found, "testing")
+    _check_selftest_words(skip)
     amount = level_of(level, _memory_limit(found))
-    require_firmware(found, firmware)
-    folders = _firmware_dirs(firmware)
+    amd = [gpu for gpu in found if not gpu.part.is_nvidia]
+    require_firmware(amd, firmware)
     reports: dict[int, SelftestReport] = {}
     for clock in {id(gpu.clock): gpu.clock for gpu in found}.values():
-        subjects = [
-            Subject(
-                gpu.index,
-                gpu.bdf,
-                gpu.part.name,
-                gpu.part.arch,
-                partial(open_gpu, gpu.transport, gpu.clock, firmware_dirs=folders),
-            )
-            for gpu in found
-            if gpu.clock is clock
-        ]
-        for report in run(subjects, amount, clock, skip=skip, engines=engines, seed=seed, progress=progress):
-            reports[report.index] = report
+        options = {"engines": engines, "seed": seed, "progress": progress}
+        ours = [gpu for gpu in amd if gpu.clock is clock]
+        if ours:
+            told = _selftest_amd(ours, amount, clock, _firmware_dirs(firmware), skip, options)
+            reports |= {report.index: report for report in told}
+        theirs = [gpu for gpu in found if gpu.part.is_nvidia and gpu.clock is clock]
+        if theirs:
+            reports |= {report.index: report for report in _selftest_nvidia(theirs, amount, clock, skip, options)}
     return [reports[gpu.index] for gpu in found]
+
+
+def _check_selftest_words(skip: Sequence[str]) -> None:
+    from amdriver import selftest_report
+    from nvdriver import selftest as nv_selftest
+
+    nv_selftest.check_words(skip, dict.fromkeys((*selftest_report.SKIPPABLE, *nv_selftest.SKIPPABLE)))
+
+
+def _selftest_amd(
+    found: Sequence[Gpu], level: Level, clock: Clock, folders: list[Path], skip: Sequence[str], options: dict[str, Any]
+) -> list[SelftestReport]:
+    from amdriver.opening import open_gpu
+    from amdriver.selftest import run
+    from amdriver.selftest_report import SKIPPABLE
+    from amdriver.selftest_subject import Subject
+
+    subjects = [
+        Subject(
+            gpu.index,
+            gpu.bdf,
+            gpu.part.name,
+            gpu.part.arch,
+            partial(open_gpu, gpu.transport, gpu.clock, firmware_dirs=folders),
+        )
+        for gpu in found
+    ]
+    return run(subjects, level, clock, skip=set(skip) & set(SKIPPABLE), **options)
+
+
+def _selftest_nvidia(
+    found: Sequence[Gpu], level: Level, clock: Clock, skip: Sequence[str], options: dict[str, Any]
+) -> list[SelftestReport]:
+    from nvdriver.selftest import Subject, run
+
+    subjects = [
+        Subject(gpu.index, gpu.bdf, gpu.part.name, gpu.part.arch, partial(open_nvidia_found, gpu)) for gpu in found
+    ]
+    return run(subjects, level, clock, skip=skip, **options)
 
 
 def plan_selftest(
@@ -1503,25 +1574,45 @@ def plan_selftest(
     None).
 
     Writes nothing. Raises UsageError, and Unavailable when firmware is missing."""
-    from amdriver.opening import check_free
-    from amdriver.selftest_report import level_of, plan_lines
+    from base.selftest import level_of
 
-    require_amd(found, "testing")
+    _check_selftest_words(skip)
     amount = level_of(level, _memory_limit(found))
-    require_firmware(found, firmware)
+    amd = [gpu for gpu in found if not gpu.part.is_nvidia]
+    require_firmware(amd, firmware)
+    tables = dict(zip((gpu.index for gpu in amd), read_discoveries(amd), strict=True))
     plans: list[dict[str, Any]] = []
-    for gpu, table in zip(found, read_discoveries(found), strict=True):
+    for gpu in found:
         error: GpumendError | None = None
+        steps: list[str] = []
         try:
-            check_free(gpu.transport)
-            table.require_ip_map()
+            if gpu.part.is_nvidia:
+                steps = _nvidia_steps(gpu, amount, engines, skip)
+            else:
+                steps = _amd_steps(gpu, tables[gpu.index], amount, len(amd) - 1, engines, skip)
         except GpumendError as refusal:
             error = refusal
-        ip_map = table.validation.ip_map if table.validation else None
-        counts = (len(ip_map.active("SDMA0")), len(ip_map.active("GC"))) if ip_map else (0, 0)
-        steps = plan_lines(amount, *counts, peers=len(found) - 1, only=engines, skip=skip) if error is None else []
         plans.append({"status": "would be tested" if error is None else error.verb, "steps": steps, "error": error})
     return plans
+
+
+def _amd_steps(
+    gpu: Gpu, table: Discovery, level: Level, peers: int, engines: Sequence[int] | None, skip: Sequence[str]
+) -> list[str]:
+    from amdriver.opening import check_free
+    from amdriver.selftest_report import plan_lines
+
+    check_free(gpu.transport)
+    ip_map = table.require_ip_map()
+    counts = len(ip_map.active("SDMA0")), len(ip_map.active("GC"))
+    return plan_lines(level, *counts, peers=peers, only=engines, skip=skip)
+
+
+def _nvidia_steps(gpu: Gpu, level: Level, engines: Sequence[int] | None, skip: Sequence[str]) -> list[str]:
+    from nvdriver.opengpu import count_engines
+    from nvdriver.selftest import plan_lines
+
+    return plan_lines(level, count_engines(_nvidia_files(gpu), gpu.bdf), only=engines, skip=skip)
 
 
 @dataclass(slots=True)
@@ -1529,7 +1620,7 @@ class ResetOptions:
     """How a reset goes about it. `force`: methods for which the safety table may be overruled; `unbind`,
     `kill_holders`: what is in the way may be removed; `selftest`: test what was recovered (its VRAM is overwritten);
     `evidence`: the folder for the bundle (None: a new one below the state folder); `deep`: reset GPUs that are well,
-    too."""
+    too; `shown`: indices of the GPUs that may be hit (None: whomever `plan_reset` names when it begins)."""
 
     method: str = "auto"
     force: Sequence[str] = ()
@@ -1543,6 +1634,7 @@ class ResetOptions:
     firmware: str | Path | None = None
     journal: Path | None = None
     probe_s: float | None = None
+    shown: frozenset[int] | None = None
 
 
 def reset(
@@ -1690,7 +1782,9 @@ def _reset_request(options: ResetOptions) -> Any:
                 f"forcing {name!r}", expected=f"one of {', '.join(METHODS)}", seen=name,
                 next_step="gpumend reset --list-methods",
             )  # fmt: skip
-    return Request(options.method, frozenset(options.force), options.attempts, options.budget_s, options.deep)
+    return Request(
+        options.method, frozenset(options.force), options.attempts, options.budget_s, options.deep, options.shown
+    )  # fmt: skip
 
 
 def _reset_means(
@@ -1790,6 +1884,13 @@ def scenario_steps(scenario: Scenario) -> list[str]:
     from repro.text import steps_of
 
     return steps_of(scenario)
+
+
+def scenario_restore(scenario: Scenario) -> list[str]:
+    """What is done afterwards to GPUs that are not as before, in words."""
+    from repro.text import restore_of
+
+    return restore_of(scenario)
 
 
 def check_scenario(

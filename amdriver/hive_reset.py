@@ -5,7 +5,7 @@ aldebaran.c through amdgpu_task_barrier.h (all reach one point, then each sends)
 within a second, so all must be reset as soon as possible); amd-resets.md section 5.
 
 When a member cannot be made ready, none is told. Once they are told, every one is carried to the end, whatever becomes of
-the others; SIGINT and SIGTERM wait until all have their config space back."""
+the others; SIGINT, SIGTERM and SIGHUP wait until all have their config space back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pcibus.configstate import COMMAND, SavedConfig
 
 LINKS_WITHIN_S: Final = 1.0
 STEPS: Final = ("prepare", "send", "restore", "boot")
-_PUT_OFF: Final = (signal.SIGINT, signal.SIGTERM)
+_PUT_OFF: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 T = TypeVar("T")
 
 
@@ -158,7 +158,7 @@ def _side_by_side(
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """SIGINT and SIGTERM come afterwards: a hive of which some members are in reset must not be left.
+    """SIGINT, SIGTERM and SIGHUP come afterwards: a hive of which some members are in reset must not be left.
 
     Their handlers are put off, not the signals: other threads of the process would take a signal that is blocked here.
     Handlers run in the main thread only; any other is not disturbed by them."""

@@ -20,10 +20,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from amdriver.patterns import ALIGNMENTS, CHUNK_BYTES, Mismatch, Pattern, Plan, chunks, compare, plan, sizes_up_to
-from amdriver.selftest_report import (
-    SKIPPABLE,
-    BarWrong,
+from amdriver.selftest_report import FINDINGS, SKIPPABLE, SUMMARIES, BarWrong
+from amdriver.selftest_subject import Memory, OpenedGpu, Subject, fence_payload
+from base.clock import Clock
+from base.errors import DeviceLost, Exit, GpumendError, InvalidData, Unavailable, UsageError, WaitTimeout
+from base.patterns import ALIGNMENTS, CHUNK_BYTES, Mismatch, Pattern, Plan, chunks, compare, plan, sizes_up_to
+from base.poll import poll
+from base.selftest import (
     Check,
     DataWrong,
     Level,
@@ -34,10 +37,6 @@ from amdriver.selftest_report import (
     findings_of,
     one_line,
 )
-from amdriver.selftest_subject import Memory, OpenedGpu, Subject, fence_payload
-from base.clock import Clock
-from base.errors import DeviceLost, Exit, GpumendError, InvalidData, Unavailable, UsageError, WaitTimeout
-from base.poll import poll
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -211,8 +210,8 @@ class _Life:
         seconds, wall_s = self.clock.now() - start, time.perf_counter() - wall
         who = self.subject
         return SelftestReport(
-            who.index, who.bdf, who.part, who.arch, self.start_state, tuple(self.checks), findings_of(self.failures),
-            self.error, seconds, wall_s, self.steps,
+            who.index, who.bdf, who.part, who.arch, self.start_state, tuple(self.checks),
+            findings_of(self.failures, FINDINGS, SUMMARIES), self.error, seconds, wall_s, self.steps,
         )  # fmt: skip
 
     def _live(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from base.errors import Exit, GpumendError, Refused, UsageError
-from commands.common import Settings, common_options, emit, gpu_head, settings_of
+from commands.common import Seconds, Settings, common_options, emit, gpu_head, settings_of
 from render.reports import error_body
 from render.text import Printer, Table
 
@@ -22,7 +22,7 @@ _DESPITE = click.option("--despite-holders", is_flag=True, help="Go on although 
 _LIMIT = click.option(
     "--limit",
     metavar="SECONDS",
-    type=click.FloatRange(0.1, 600),
+    type=Seconds(0.1, 600),
     default=30.0,
     show_default=True,
     help="Give up after so long.",

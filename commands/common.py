@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -128,12 +129,22 @@ def common_options(function: F) -> F:
     return function
 
 
+class Seconds(click.FloatRange):
+    """Seconds within a range. click takes `nan`, which is below no limit: a wait for so long has no end."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        number = float(super().convert(value, parameter, context))
+        if math.isnan(number):
+            self.fail(f"{value} is no number of seconds", parameter, context)
+        return number
+
+
 def probe_limit(flag: str) -> Callable[[F], F]:
     """The option for how long a probe may take, as `limit_s`."""
     return click.option(
         flag,
         "limit_s",
-        type=click.FloatRange(0.5, 600),
+        type=Seconds(0.5, 600),
         default=2.0,
         show_default=True,
         envvar="GPUMEND_PROBE_TIMEOUT",

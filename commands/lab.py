@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from base.errors import UsageError
-from commands.common import Group, Settings, common_options, emit, settings_of
+from commands.common import Group, Seconds, Settings, common_options, emit, settings_of
 from render.text import Table, clean
 
 KERNEL_HELP = "trixie-backports (the newest), trixie, or the beginning of a version: 7, 6.12."
@@ -55,7 +55,7 @@ def build_command(context: click.Context, kernels: tuple[str, ...]) -> int:
 @click.option(
     "--timeout",
     "limit_s",
-    type=click.FloatRange(1, 24 * 3600),
+    type=Seconds(1, 24 * 3600),
     default=600.0,
     show_default=True,
     metavar="SECONDS",

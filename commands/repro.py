@@ -67,16 +67,17 @@ def list_command(context: click.Context) -> int:
 def show_command(context: click.Context, scenario: str, parameters: tuple[str, ...]) -> int:
     """Everything of one scenario, by its name or its YAML file (./mine.yaml). A file that is wrong: line, column, key
     and what would be right; exit 64."""
-    from gpumend import read_scenario, scenario_steps
+    from gpumend import read_scenario, scenario_restore, scenario_steps
     from render.repro import print_scenario, show_table
 
     settings = settings_of(context)
     settings.command = "repro show"
     found = read_scenario(scenario, parameters)
-    row, steps = found.to_dict(), scenario_steps(found)
+    row, steps, restore = found.to_dict(), scenario_steps(found), scenario_restore(found)
     body = {"scenario": row, "steps": steps, "gpus": []}
     emit(
-        settings, "repro show", body=body, table=show_table(row), human=lambda printer: print_scenario(printer, row, steps)
+        settings, "repro show", body=body, table=show_table(row),
+        human=lambda printer: print_scenario(printer, row, steps, restore),
     )  # fmt: skip
     return Exit.OK
 
@@ -145,7 +146,7 @@ def run_command(
     if dry_run:
         return _dry(settings, found, wanted)
     if not yes:
-        _consent(found, wanted)
+        _consent(found, everyone, wanted)
     told.setdefault("command", _again(settings, str(scenario), parameters, seed, keep_going))
     told |= {"on": settings.on, "selected": settings.gpus}
     with ends_in_order():
@@ -198,15 +199,15 @@ def _find(settings: Settings, scenario: Scenario) -> tuple[list[Gpu], list[Gpu]]
 
 
 def _dry(settings: Settings, scenario: Scenario, wanted: list[Gpu]) -> int:
-    from gpumend import scenario_steps
+    from gpumend import scenario_restore, scenario_steps
     from render.repro import print_scenario, show_table
 
-    row, steps = scenario.to_dict(), scenario_steps(scenario)
+    row, steps, restore = scenario.to_dict(), scenario_steps(scenario), scenario_restore(scenario)
     gpus = [{"index": gpu.index, "bdf": gpu.bdf, "part": gpu.part.name, "arch": gpu.part.arch} for gpu in wanted]
     body = {"dry_run": True, "scenario": row, "steps": steps, "gpus": gpus}
 
     def human(printer: Printer) -> None:
-        print_scenario(printer, row, steps)
+        print_scenario(printer, row, steps, restore)
         printer.line(f"  would be run on {_names(wanted)}")
 
     emit(settings, "repro run", body=body, table=show_table(row), human=human)
@@ -217,8 +218,11 @@ def _names(gpus: Sequence[Gpu]) -> str:
     return ", ".join(f"GPU {gpu.index} ({gpu.bdf})" for gpu in gpus)
 
 
-def _consent(scenario: Scenario, wanted: list[Gpu]) -> None:
-    """Say what will be lost, and ask; Refused where nobody can be asked, or the answer is no."""
+def _consent(scenario: Scenario, everyone: list[Gpu], wanted: list[Gpu]) -> None:
+    """Say what will be done to whom, step by step (a file's own words may say less), and ask; Refused where nobody can be
+    asked, or the answer is no."""
+    from gpumend import scenario_restore, scenario_steps
+
     doing = f"repro run {scenario.name}"
     if sys.stdin is None or not sys.stdin.isatty():
         raise Refused(
@@ -227,6 +231,13 @@ def _consent(scenario: Scenario, wanted: list[Gpu]) -> None:
         )  # fmt: skip
     _say(f"{scenario.name}: {scenario.shows}")
     _say(f"on {_names(wanted)}, {scenario.count} times at most; it destroys {scenario.destroys or 'nothing'}")
+    for number, line in enumerate(scenario_steps(scenario), start=1):
+        _say(f"  {number}. {line}")
+    for line in scenario_restore(scenario):
+        _say(f"  if the GPUs are not as before: {line}")
+    others = [gpu for gpu in everyone if gpu not in wanted]
+    if others and any(action.module == "reset" for action in (*scenario.actions, *scenario.restore)):
+        _say(f"  what resets a whole GPU resets the others of its hive, which may be {_names(others)}")
     if not click.confirm("Begin?", err=True):
         raise Refused(doing, seen="the answer was no")
 
@@ -485,7 +496,7 @@ def _progress(step: str) -> None:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    click.echo(clean(text), err=True)
 
 
 def _gpus(written: Written, found: list[Any]) -> list[dict[str, Any]]:

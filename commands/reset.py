@@ -13,7 +13,7 @@ import click
 from base.errors import Exit, GpumendError, Refused, UsageError
 from base.findings import Action
 from base.resets import numbers
-from commands.common import Settings, common_options, emit, ends_in_order, probe_limit, settings_of
+from commands.common import Seconds, Settings, common_options, emit, ends_in_order, probe_limit, settings_of
 from render.reports import error_body, error_lines
 from render.text import Printer, clean
 
@@ -37,7 +37,7 @@ _WHOLE_DAY_S = 86400.0
 )
 @click.option("--attempts", type=click.IntRange(1, 20), default=5, show_default=True, help="Methods that auto may try.")
 @click.option(
-    "--budget", "budget_s", type=click.FloatRange(1, _WHOLE_DAY_S), default=900.0, show_default=True, metavar="SECONDS",
+    "--budget", "budget_s", type=Seconds(1, _WHOLE_DAY_S), default=900.0, show_default=True, metavar="SECONDS",
     help="No new step is begun when its time would go beyond this.",
 )  # fmt: skip
 @probe_limit("--probe-timeout")
@@ -99,7 +99,7 @@ def reset_command(
     if dry_run:
         return _dry(settings, everyone, wanted, options)
     if not yes:
-        _consent(everyone, wanted, options, rounds)
+        options.shown = _consent(everyone, wanted, options, rounds)
     with ends_in_order():
         if rounds is not None:
             return _soak(settings, everyone, wanted, options, rounds, until_failure)
@@ -183,22 +183,39 @@ def _dry(settings: Settings, everyone: list[Gpu], wanted: list[Gpu], options: Re
     bodies = [one.to_dict() for one in previews]
     errors = _in_the_way(previews, refused)
 
+    tested = _tested(previews, options)
+
     def human(printer: Printer) -> None:
         for number, body in enumerate(bodies):
             print_preview(printer, number, body)
+        if tested:
+            printer.line(f"  {_test_words(tested)}")
         for error in errors:
             printer.line()
             for line in error_lines(error):
                 printer.line(line)
 
     gpus = [outcome_body(one) for one in refused]
-    body = {"dry_run": True, "method": options.method, "groups": bodies, "gpus": gpus}
+    body = {"dry_run": True, "method": options.method, "groups": bodies, "gpus": gpus, "selftest": tested}
     first = errors[0] if errors else None
+    told = {"refused": None if first is None else error_body(first), "refusals": [error_body(one) for one in errors]}
     emit(
-        settings, "reset", body=body | {"refused": None if first is None else error_body(first)},
+        settings, "reset", body=body | told,
         table=preview_table(bodies), human=human,
     )  # fmt: skip
     return Exit.OK if first is None else int(first.exit_code)
+
+
+def _tested(previews: list[Preview], options: ResetOptions) -> list[int]:
+    """Indices of the GPUs that --selftest would bring up, if they are or become well."""
+    return [one.index for preview in previews for one in preview.group.wanted] if options.selftest else []
+
+
+def _test_words(tested: list[int]) -> str:
+    return (
+        f"self-test of GPU {numbers(tested)} if it is well then: what its VRAM holds is lost; one that fails is reset, in a "
+        "hive with all members"
+    )
 
 
 def _in_the_way(previews: list[Preview], refused: list[GpuOutcome]) -> list[GpumendError]:
@@ -207,8 +224,9 @@ def _in_the_way(previews: list[Preview], refused: list[GpuOutcome]) -> list[Gpum
     ]
 
 
-def _consent(everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions, rounds: int | None) -> None:
-    """Show what would be done, and ask; Refused where nobody can be asked, or the answer is no."""
+def _consent(everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions, rounds: int | None) -> frozenset[int]:
+    """Show what would be done, and ask; Refused where nobody can be asked, or the answer is no. Indices of the GPUs that were
+    shown as hit: to no other was agreed, whatever is found by then."""
     from gpumend import plan_reset
     from render.resets import print_preview
 
@@ -217,11 +235,11 @@ def _consent(everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions, roun
     if in_the_way and not any(one.planned and one.refusal is None for one in previews):
         raise in_the_way[0]
     planned = [one for one in previews if one.planned]
-    if not planned:
-        return
-    words = "; ".join(
-        f"{one.planned[0].rung.method.name} of GPU {numbers(one.planned[0].rung.gpus)}" for one in planned
-    )
+    tested = _tested(previews, options)
+    if not planned and not tested:
+        return frozenset()
+    first = [f"{one.planned[0].rung.method.name} of GPU {numbers(one.planned[0].rung.gpus)}" for one in planned]
+    words = "; ".join(first + [f"self-test of GPU {numbers(tested)}"] * bool(tested))
     often = "" if rounds is None else f", {rounds} times"
     if sys.stdin is None or not sys.stdin.isatty():
         raise Refused(
@@ -231,8 +249,12 @@ def _consent(everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions, roun
     printer = Printer(sys.stderr)
     for number, one in enumerate(planned):
         print_preview(printer, number, one.to_dict())
+    if tested:
+        printer.line(_test_words(tested))
     if not click.confirm(f"Begin with {words}{often}?", err=True):
         raise Refused(f"reset ({words}{often})", seen="the answer was no")
+    hit = {index for one in planned for index in one.hit}
+    return frozenset(hit | {one.index for preview in previews if tested for one in preview.group.everyone})
 
 
 # ---------------------------------------------------------------- again and again

@@ -18,8 +18,8 @@ from render.text import Printer, Table
 if TYPE_CHECKING:
     from gpumend import Gpu, SelftestProgress, SelftestReport
 
-_CHECKS = ("memory", "sdma", "compute", "timestamps", "interrupts", "peers")
-MOST_ENGINES = 16  # SDMA engines of the largest part
+_CHECKS = ("memory", "sdma", "compute", "timestamps", "interrupts", "peers", "copies", "semaphores", "channels")
+MOST_ENGINES = 64  # more than any part has
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 _COLUMNS = (
     "gpu", "bdf", "part", "arch", "name", "engine", "status", "reason", "bytes", "seconds", "wall_s", "expected", "seen",
@@ -34,7 +34,7 @@ def _numbers(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> l
     words = [word.strip() for entry in value for word in entry.split(",")]
     if not all(word.isascii() and word.isdigit() and int(word) < MOST_ENGINES for word in words):
         raise UsageError(
-            "choosing SDMA engines",
+            "choosing SDMA or copy engines",
             expected=f"numbers from 0 to {MOST_ENGINES - 1}, as in --engine 0,3",
             seen=" ".join(value),
         )
@@ -49,7 +49,9 @@ def _numbers(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> l
     show_default=True,
     help="quick: at most 16 MiB an engine. full: copies of 1 byte to 1 GiB, as memory allows; takes minutes.",
 )
-@click.option("--engine", "engines", metavar="N", multiple=True, callback=_numbers, help="Only these SDMA engines.")
+@click.option(
+    "--engine", "engines", metavar="N", multiple=True, callback=_numbers, help="Only these SDMA or copy engines."
+)
 @click.option("--skip", type=click.Choice(_CHECKS), multiple=True, help="Leave a check out; repeatable.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the pseudo-random patterns.")
 @click.option("--checks", is_flag=True, help="Show every check, not only what failed.")
@@ -77,14 +79,24 @@ def selftest_command(
       peers       copies over XGMI, both ways, between all pairs
       close       so that any driver can start them
 
-    It takes the GPUs over: what their VRAM holds is lost. It is refused while a kernel driver is bound (gpumend unbind) or
+    NVIDIA's are opened through their loaded driver, beside other users; their VRAM keeps what it holds:
+
+    \b
+      memory      patterns of many sizes and alignments, through BAR1, too
+      copies      every copy engine: from the host, within VRAM, back; fills
+      semaphores  waits and releases around all engines
+      compute     stores and a fence (no shader is run)
+      timestamps  never backwards, at the right pace
+      channels    two side by side; many made and closed
+
+    AMD's are taken over: what their VRAM holds is lost. It is refused while a kernel driver is bound (gpumend unbind) or
     another process holds the GPU's lock. Data is verified through BAR0 and by a second engine.
 
     Exit 0: done and verified. 1: failed. 2: done, not verified. 3: refused. 69: no GPU, lost, or firmware missing."""
     from gpumend import plan_selftest, selftest_gpus
 
     settings = settings_of(context)
-    found = settings.find("selftest", acting=True)
+    found = settings.find("selftest", acting=True, nvidia=True)
     options: dict[str, Any] = {"level": level, "engines": engines, "skip": skip, "firmware": settings.firmware}
     head = {"level": level, "seed": seed, "dry_run": dry_run}
     if dry_run:

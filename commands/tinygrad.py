@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -31,7 +32,8 @@ from commands.common import common_options, settings_of
 def tinygrad_command(
     context: click.Context, path: bool, mhz: int | None, script: str | None, arguments: tuple[str, ...]
 ) -> int:
-    """Run SCRIPT as Python would, with --on (one address) as tinygrad's devices AMD, AMD:1, ... What their VRAM held is lost.
+    """Run SCRIPT as Python would, with --on (one address) as tinygrad's devices AMD, AMD:1, ..., or, where it names NVIDIA's
+    GPUs, NV, NV:1, ... What the VRAM of AMD's held is lost. NVIDIA's are opened beside other users, for copies, not kernels.
 
     Exit: that of the script; 69: tinygrad of a version that was tested is not installed. See docs/tensor-runtime.md."""
     import runtime.tinygrad
@@ -51,13 +53,13 @@ def tinygrad_command(
         )
     if not Path(script).is_file():
         raise Unavailable(f"running {script}", expected="a Python program", seen="no such file")
-    runtime.tinygrad.install(settings.on[0] if settings.on else None, firmware=settings.firmware, clocks_mhz=mhz)
+    take_away = _install(settings.on[0] if settings.on else None, settings.firmware, mhz)
     sys.argv = [script, *arguments]
     sys.path.insert(0, str(Path(script).resolve().parent))
     try:
         return _run(script)
     finally:
-        runtime.tinygrad.uninstall()
+        take_away()
 
 
 def _run(script: str) -> int:
@@ -75,3 +77,24 @@ def _run(script: str) -> int:
         traceback.print_exc()
         return Exit.PROBLEM
     return Exit.OK
+
+
+def _install(on: str | None, firmware: str | None, mhz: int | None) -> Callable[[], None]:
+    """Of the vendor whose GPUs are there; what ends it again."""
+    import gpumend
+    import runtime.tinygrad
+
+    runtime.tinygrad.require_version()
+    # Only AMD's are reached by a server or through VFIO: those are left alone until they are used.
+    found = [] if on is not None and on.startswith(("remote:", "vfio:")) else gpumend.list_gpus([on] if on else ())
+    if not found or not all(one.part.is_nvidia for one in found):
+        runtime.tinygrad.install(on, firmware=firmware, clocks_mhz=mhz)
+        return runtime.tinygrad.uninstall
+    import runtime.tinygrad_nv
+
+    if mhz is not None:
+        raise UsageError(
+            "running a tinygrad program", expected="no --pin-clocks: it is for AMD's GPUs", seen=f"{mhz} MHz"
+        )
+    runtime.tinygrad_nv.install(on)
+    return runtime.tinygrad_nv.uninstall

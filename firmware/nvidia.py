@@ -6,6 +6,8 @@ loader and scrubber. Sources: Linux v7.3 drivers/gpu/drm/nouveau/include/nvfw/fw
 nvkm/subdev/gsp/gh100.c (the FMC's sections, their CRC-32 in sh_info), r535/gsp.c (sections of the image); rules that
 only the files show: those of firmware-nvidia-graphics 20260916, versions 535.113.01 and 570.144 (hardware/nvidia-gsp.md 1.1).
 
+A ROM with NVIDIA's video BIOS is read by nvidia_vbios.py.
+
 Finding codes: `nv.firmware.` + `size`, `header`, `bounds`, `overlap`, `crc`, `version`, `kind`."""
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from itertools import pairwise
 from typing import Final
 
 from base.findings import Finding, Severity
+from firmware import nvidia_vbios
 from firmware.layouts import plain_name
 from firmware.model import Crc, CrcStatus, Entry, FirmwareFile
 from firmware.reading import span
 
 PACKAGE: Final = "reinstall firmware-nvidia-graphics (Debian) or linux-firmware; then gpumend firmware verify FILE"
 GSP, FMC, BOOTER, LOADER, GENERIC, UNKNOWN = "gsp", "fmc", "booter", "gsp-bootloader", "generic-bootloader", "unknown"
+VBIOS: Final = "vbios"
 
 ELF_MAGIC: Final = b"\x7fELF"
 _ELF: Final = {1: ("<HHIIIIIHHHHHH", "<10I", 0x34, 0x28), 2: ("<HHIQQQIHHHHHH", "<IIQQQQIIQQ", 0x40, 0x40)}  # by class
@@ -86,7 +90,8 @@ class _File:
 
 def is_nvidia(data: bytes, name: str) -> bool:
     """By its first bytes; for what is damaged there, by its name."""
-    return data[:4] == ELF_MAGIC or data[:4] == WRAPPER_MAGIC.to_bytes(4, "little") or kind_of(name) != UNKNOWN
+    magics = (ELF_MAGIC, WRAPPER_MAGIC.to_bytes(4, "little"))
+    return data[:4] in magics or nvidia_vbios.is_rom(data) or kind_of(name) != UNKNOWN
 
 
 def kind_of(name: str) -> str:
@@ -99,14 +104,15 @@ def parse(data: bytes, name: str) -> FirmwareFile:
     """Decode `data` as the file `name`. Never raises for bad bytes: look at `findings` and `ok`.
 
     Entries: sections of an ELF (`set` is the chip family of a signature), signatures, code and data of a wrapped file."""
-    file = _File(plain_name(name), kind_of(name), data)
+    file = _File(plain_name(name), VBIOS if nvidia_vbios.is_rom(data) else kind_of(name), data)
     reader = _READERS.get(file.kind)
     if reader is None:
         seen = "an ELF file" if data[:4] == ELF_MAGIC else "NVIDIA's wrapper"
         note = Finding("nv.firmware.kind", Severity.NOTE, "the file name tells no known kind", "", seen, file.name)
         return FirmwareFile(file.name, UNKNOWN, len(data), findings=(note,), data=data)
     reader(file)
-    _no_overlap(file)
+    if file.kind != VBIOS:  # whose programs lie in its images
+        _no_overlap(file)
     return FirmwareFile(
         file.name,
         file.kind,
@@ -357,4 +363,5 @@ _READERS: Mapping[str, Callable[[_File], None]] = {
     BOOTER: _booter,
     LOADER: _loader,
     GENERIC: _generic,
+    VBIOS: nvidia_vbios.read,
 }

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from base.errors import Refused
 
 CTL_NODE = "/dev/nvidiactl"
+UVM_NODE = "/dev/nvidia-uvm"
 NODE_MAJOR = 195
 
 # Escapes (nv_escape.h, nv-ioctl-numbers.h)
@@ -21,8 +22,12 @@ CARD_INFO, REGISTER_FD, CHECK_VERSION = 0xC8, 0xC9, 0xD2
 RM_FREE, RM_CONTROL, RM_ALLOC, RM_MAP_MEMORY = 0x29, 0x2A, 0x2B, 0x4E
 CARD_ENTRY_BYTES, CARD_ENTRIES = 72, 64
 
-# Classes
+# Classes; those of a generation: gpuclasses.py
 ROOT, DEVICE, SUBDEVICE, SHARED_DATA = 0x41, 0x80, 0x2080, 0xDE
+HOST_MEMORY, VIDEO_MEMORY, VA_SPACE, CONTEXT_SHARE, CHANNEL_GROUP = 0x3E, 0x40, 0x90F1, 0x9067, 0xA06C
+
+# Engine types (class/cl2080_notification.h); copy engines go on at 0x34 after the tenth
+ENGINE_GRAPHICS, ENGINE_COPY0, ENGINE_COPY10, NEAR_COPIES = 1, 9, 0x34, 10
 
 
 def request(number: int, size: int) -> int:
@@ -64,25 +69,53 @@ _CONTROLS: tuple[tuple[str, int, bool, int | tuple[int | None, int, int]], ...] 
 )
 
 
+# Controls of channels, and those that bring-up asks: no probe calls them
+_WORK_CONTROLS: tuple[tuple[str, int, bool, int | tuple[int | None, int, int]], ...] = (
+    ("GPFIFO_SCHEDULE", 0xA06C0101, True, (2, 3, 3)),
+    ("GET_WORK_SUBMIT_TOKEN", 0xC36F0108, False, 4),
+    ("GET_MMU_FAULT_INFO", 0x906F0106, True, 104),
+    ("CE_GET_ALL_CAPS", 0x20802A0A, False, 136),
+    ("TIMER_GET_TIME", 0x20800403, False, 8),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """The table of one driver branch. `links_at`, `link_bytes`: the rows of NVLINK_GET_NVLINK_STATUS; `ecc_units`: how many
+    """The table of one driver branch. `work`: controls of channels; `va_space_bytes`: NV_VASPACE_ALLOCATION_PARAMETERS.
+
+    `links_at`, `link_bytes`: the rows of NVLINK_GET_NVLINK_STATUS; `ecc_units`: how many
     rows GPU_QUERY_ECC_STATUS has."""
 
     number: int
     controls: Mapping[str, Control]
+    work: Mapping[str, Control]
+    va_space_bytes: int
     links_at: int
     link_bytes: int
     ecc_units: int
 
 
 def _branch(place: int, number: int, links_at: int, link_bytes: int, ecc_units: int) -> Branch:
+    return Branch(
+        number,
+        _controls(_CONTROLS, place),
+        _controls(_WORK_CONTROLS, place),
+        48 if number == 570 else 56,
+        links_at,
+        link_bytes,
+        ecc_units,
+    )
+
+
+def _controls(
+    rows: tuple[tuple[str, int, bool, int | tuple[int | None, int, int]], ...], place: int
+) -> Mapping[str, Control]:
     controls = {}
-    for name, command, gsp, sizes in _CONTROLS:
+    for name, command, gsp, sizes in rows:
         size = sizes if isinstance(sizes, int) else sizes[place]
         if size is not None:
             controls[name] = Control(name, command, size, gsp)
-    return Branch(number, MappingProxyType(controls), links_at, link_bytes, ecc_units)
+    return MappingProxyType(controls)
 
 
 _TABLES = {

@@ -1,11 +1,12 @@
 """RM mode: the loaded NVIDIA kernel driver asked by ioctl, without any library of the vendor's.
 
     with Client.open(files) as client:                  # /dev/nvidiactl; refuses a driver branch without a table
-        if client.is_attached(gpu_id): ...
+        if gpu_id in client.attached(): ...
         with client.gpu(card) as gpu:                   # opens /dev/nvidiaN: only of a GPU that somebody uses already
             gpu.control("GPU_GET_RECOVERY_ACTION")
 
-Opening /dev/nvidiaN of a GPU that nobody uses would initialize it, which is no look: `gpu` refuses that.
+Opening /dev/nvidiaN of a GPU that nobody uses would initialize it, which is no look: `gpu` refuses that, unless the GPU is
+to be worked with (`initialize`).
 Source: nvidia-rm.md sections 1, 2, 3, 5 and 7. Layouts: little-endian, offsets in bytes."""
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from base.errors import DeviceLost, GpumendError, InvalidData, Refused, Unavailable
+from base.errors import DeviceLost, GpumendError, InvalidData, NotPermitted, Refused, Unavailable
 from nvdriver import abi
-from nvdriver.status import OK, RmError
-from pcibus.driverfiles import DriverFiles, Mapped, opened
+from nvdriver.status import OK, rm_error
+from pcibus.driverfiles import DriverFiles, Mapped, WritableMapped, opened
 
 _END_OF_IDS = 0xFFFFFFFF
 _READ_ONLY = 1  # NVOS33_FLAGS_ACCESS
@@ -57,7 +58,7 @@ class Client:
     @contextmanager
     def open(cls, files: DriverFiles) -> Iterator[Client]:
         """Raises Unavailable (no node), NotPermitted, Refused (a driver branch without a table), RmError."""
-        handle = opened(files, abi.CTL_NODE)
+        handle = open_node(files, abi.CTL_NODE)
         client = cls(files, handle)
         try:
             client.root = client._alloc(0, 0, 0, abi.ROOT, bytearray(), "a client")
@@ -98,9 +99,10 @@ class Client:
         return {number for (number,) in struct.iter_unpack("<I", answer) if number != _END_OF_IDS}
 
     @contextmanager
-    def gpu(self, card: Card) -> Iterator[RmGpu]:
-        """Objects for one GPU. Raises Refused where nobody uses it: opening its node would initialize it."""
-        if card.gpu_id not in self.attached():
+    def gpu(self, card: Card, *, initialize: bool = False) -> Iterator[RmGpu]:
+        """Objects for one GPU. Raises Refused where nobody uses it: opening its node would initialize it. `initialize`:
+        that is what is wanted."""
+        if not initialize and card.gpu_id not in self.attached():
             raise Refused(
                 f"asking the driver about {card.bdf}",
                 expected="a GPU that the driver has initialized: a process uses it, or nvidia-persistenced holds it",
@@ -108,13 +110,27 @@ class Client:
                 where=card.node,
                 next_step="start nvidia-persistenced, or run a program on it; then probe again",
             )
-        node = opened(self.files, card.node)
+        node = self._registered(card.node)
         try:
-            self._escape(node, abi.REGISTER_FD, bytearray(struct.pack("<i", self._ctl)), _NO_POINTERS, "registering")
             yield self._objects_of(card)
         finally:
             with suppress(OSError):
                 self.files.close(node)
+
+    def _registered(self, path: str) -> int:
+        """A GPU's node, opened and told to which client it belongs."""
+        node = open_node(self.files, path)
+        try:
+            self._escape(node, abi.REGISTER_FD, bytearray(struct.pack("<i", self._ctl)), _NO_POINTERS, "registering")
+        except BaseException:
+            self.files.close(node)
+            raise
+        return node
+
+    @property
+    def ctl(self) -> int:
+        """The open /dev/nvidiactl, as UVM wants it named."""
+        return self._ctl
 
     def _objects_of(self, card: Card) -> RmGpu:
         params = bytearray(self.size_of("GPU_GET_ID_INFO_V2"))
@@ -135,7 +151,7 @@ class Client:
     def control(self, target: int, name: str, params: bytearray | None = None) -> bytearray:
         """One control call on an object; returns the parameters as the driver left them. Raises RmError, DeviceLost."""
         assert self.branch is not None, "an opened client has chosen its branch"
-        control = self.branch.controls[name]
+        control = self.branch.controls.get(name) or self.branch.work[name]
         memory = bytearray(control.size) if params is None else params
         return self._control(target, control.command, memory, name)
 
@@ -159,32 +175,45 @@ class Client:
         """A new object of this client; its handle."""
         return self._alloc(self.root, parent, self._handle(), number, params, what)
 
+    def free(self, parent: int, handle: int, what: str) -> None:
+        """An object, and all that hangs below it."""
+        data = bytearray(16)  # NVOS00_PARAMETERS
+        struct.pack_into("<III", data, 0, self.root, parent, handle)
+        doing = f"freeing {what}"
+        self._escape(self._ctl, abi.RM_FREE, data, _NO_POINTERS, doing)
+        _check(struct.unpack_from("<I", data, 12)[0], doing)
+
     @contextmanager
     def mapped(self, device: int, memory: int, size: int) -> Iterator[Mapped]:
-        """System memory of the driver, to read; `device`: the device or subdevice that it belongs to.
+        """System memory of the driver, to read; `device`: the device or subdevice that it belongs to."""
+        found = self.map(device, memory, size)
+        try:
+            yield found
+        finally:
+            found.close()
+
+    def map(self, device: int, memory: int, size: int, *, node: str = "", writable: bool = False) -> CpuMapping:
+        """Memory of an object in this process. `node`: that of the GPU, for its own memory and registers; "": of the host.
 
         The context of a mapping hangs on a file of its own, one each (nvidia-rm.md section 2.1)."""
-        own = opened(self.files, abi.CTL_NODE)
+        own = self._registered(node) if node else open_node(self.files, abi.CTL_NODE)
         try:
             data = bytearray(56)  # NVOS33_PARAMETERS and the file
             struct.pack_into("<III", data, 0, self.root, device, memory)
             struct.pack_into("<QQ", data, 16, 0, size)
-            struct.pack_into("<Ii", data, 44, _READ_ONLY, own)
+            struct.pack_into("<Ii", data, 44, 0 if writable else _READ_ONLY, own)
             doing = f"mapping object {memory:#x}"
             self._escape(self._ctl, abi.RM_MAP_MEMORY, data, _NO_POINTERS, doing)
             _check(struct.unpack_from("<I", data, 40)[0], doing)
-            page = self._mmap(own, size, doing)
-            try:
-                yield page
-            finally:
-                page.close()
-        finally:
+            return CpuMapping(self.files, own, self._mmap(own, size, doing, writable=writable))
+        except BaseException:
             with suppress(OSError):
                 self.files.close(own)
+            raise
 
-    def _mmap(self, handle: int, size: int, doing: str) -> Mapped:
+    def _mmap(self, handle: int, size: int, doing: str, *, writable: bool) -> WritableMapped:
         try:
-            return self.files.mmap(handle, size)
+            return self.files.mmap(handle, size, writable=writable)
         except OSError as error:
             raise _refused_by_kernel(error, doing, abi.RM_MAP_MEMORY) from error
 
@@ -202,6 +231,27 @@ class Client:
             self.files.ioctl(handle, abi.request(number, len(data)), data, pointers)
         except OSError as error:
             raise _refused_by_kernel(error, doing, number) from error
+
+
+class CpuMapping:
+    """A mapping with the file that it hangs on (pcibus.driverfiles.WritableMapped)."""
+
+    def __init__(self, files: DriverFiles, handle: int, memory: WritableMapped) -> None:
+        self._files = files
+        self._handle = handle
+        self._memory = memory
+        self.store32 = memory.store32
+
+    def __getitem__(self, place: slice, /) -> bytes:
+        return self._memory[place]
+
+    def __setitem__(self, place: slice, data: bytes, /) -> None:
+        self._memory[place] = data
+
+    def close(self) -> None:
+        self._memory.close()
+        with suppress(OSError):
+            self._files.close(self._handle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +304,7 @@ def _card(row: bytearray) -> Card:
 
 def _check(status: int, doing: str) -> None:
     if status != OK:
-        raise RmError(doing, status, where=abi.CTL_NODE)
+        raise rm_error(doing, status, abi.CTL_NODE)
 
 
 def _refused_by_kernel(error: OSError, doing: str, number: int) -> GpumendError:
@@ -267,3 +317,25 @@ def _refused_by_kernel(error: OSError, doing: str, number: int) -> GpumendError:
         where=f"escape {number:#x}",
         next_step="EINVAL on a GPU's own node means that the driver has lost it; look at dmesg",
     )
+
+
+def open_node(files: DriverFiles, path: str) -> int:
+    """One of the driver's nodes. Unavailable (with what may be the reason) or NotPermitted where it cannot be opened."""
+    try:
+        return opened(files, path)
+    except NotPermitted as error:
+        error.expected, error.next_step = "read and write permission", f"ls -l {path}; run as a user or group that may"
+        raise
+    except Unavailable as error:
+        error.expected = "the driver's node"
+        error.next_step = _WHY_NO_NODE.get(path, _NO_GPU_NODE)
+        raise
+
+
+_NO_GPU_NODE = (
+    "in a container: was this GPU given to it (--gpus, --device)? else look at dmesg: it could not be initialized"
+)
+_WHY_NO_NODE = {
+    abi.CTL_NODE: "is NVIDIA's driver loaded (lsmod), and not just being unloaded? in a container: --gpus, --device",
+    abi.UVM_NODE: "modprobe nvidia-uvm, or nvidia-modprobe -c 0 -u; in a container: --device /dev/nvidia-uvm",
+}

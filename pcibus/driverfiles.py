@@ -31,6 +31,16 @@ class Mapped(Protocol):
     def close(self) -> None: ...
 
 
+class WritableMapped(Mapped, Protocol):
+    """And for writing."""
+
+    def __setitem__(self, place: slice, data: bytes, /) -> None: ...
+
+    def store32(self, offset: int, value: int) -> None:
+        """One store of 32 bits, after all that was written before: a register, or a word that a device watches."""
+        ...
+
+
 class DriverFiles(Protocol):
     """`open`, `ioctl`, `mmap` and `close` raise OSError as the kernel does; the others raise GpumendError."""
 
@@ -56,8 +66,8 @@ class DriverFiles(Protocol):
         """`data` and what `pointers` lead to (offset in `data`: memory) come back as the driver left them."""
         ...
 
-    def mmap(self, handle: int, size: int) -> Mapped:
-        """Map the beginning of an open file, to read it."""
+    def mmap(self, handle: int, size: int, *, writable: bool = False) -> WritableMapped:
+        """Map the beginning of an open file, to read it, or to write it, too."""
         ...
 
     def close(self, handle: int) -> None: ...
@@ -65,6 +75,30 @@ class DriverFiles(Protocol):
     def apart(self, work: Callable[[], T], limit_s: float, doing: str) -> T:
         """Do `work`, which may stick in the kernel, for at most `limit_s`. Raises WaitTimeout, and what the work raised."""
         ...
+
+
+class HostMapping:
+    """A mapping of this process. Stores of one word are one access: a slice may be copied in pieces, even twice."""
+
+    def __init__(self, handle: int, size: int, *, writable: bool) -> None:
+        access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        self._memory = mmap.mmap(handle, size, mmap.MAP_SHARED, access)
+        self._words = memoryview(self._memory)[: size & ~3].cast("I")
+
+    def __getitem__(self, place: slice, /) -> bytes:
+        return self._memory[place]
+
+    def __setitem__(self, place: slice, data: bytes, /) -> None:
+        self._memory[place] = data
+
+    def store32(self, offset: int, value: int) -> None:
+        # x86 keeps the order of stores; what lies in write-combining buffers goes out before a store that is not combined,
+        # and before a read of memory that is.
+        self._words[offset >> 2] = value
+
+    def close(self) -> None:
+        self._words.release()
+        self._memory.close()
 
 
 class HostFiles:
@@ -103,8 +137,8 @@ class HostFiles:
             data[offset : offset + 8] = ctypes.addressof(view).to_bytes(8, "little")
         fcntl.ioctl(handle, request, data, True)
 
-    def mmap(self, handle: int, size: int) -> Mapped:
-        return mmap.mmap(handle, size, mmap.MAP_SHARED, mmap.PROT_READ)
+    def mmap(self, handle: int, size: int, *, writable: bool = False) -> WritableMapped:
+        return HostMapping(handle, size, writable=writable)
 
     def close(self, handle: int) -> None:
         os.close(handle)

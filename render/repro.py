@@ -39,7 +39,7 @@ def show_table(row: Mapping[str, Any]) -> Table:
     return Table(("action", "module", "device", "count"), cells)
 
 
-def print_scenario(printer: Printer, row: Mapping[str, Any], steps: Sequence[str]) -> None:
+def print_scenario(printer: Printer, row: Mapping[str, Any], steps: Sequence[str], restore: Sequence[str]) -> None:
     printer.heading(row["name"])
     printer.line(f"  {row['shows']}")
     if row["details"]:
@@ -51,6 +51,8 @@ def print_scenario(printer: Printer, row: Mapping[str, Any], steps: Sequence[str
     printer.labelled("destroys", row["destroys"] or "nothing", "  ")
     for number, line in enumerate(steps, start=1):
         printer.labelled(f"step {number}", line, "  ")
+    for line in restore:
+        printer.labelled("restore", f"if the GPUs are not as before: {line}", "  ")
     printer.labelled("watched", ", ".join(row["watch"]) or "nothing", "  ")
     for name, pattern in row["kernel_log"].items():
         printer.labelled("log", f"{name}: {pattern}", "  ")

@@ -10,6 +10,7 @@ from render.reports import error_body, error_lines
 from render.text import Printer, Table, style_of
 
 _MOST_CHANGES = 12
+FOR_A_PERSON = ("node-reboot", "power-cycle", "contact-vendor")
 
 
 def time_words(seconds: float) -> str:
@@ -227,12 +228,16 @@ def print_preview(printer: Printer, number: int, body: Mapping[str, Any]) -> Non
             printer.labelled("", f"hits also, behind the same port: {', '.join(one['siblings'])}", "  ")
         if one["linked"] and not same:
             printer.labelled(
-                "", f"ends peer-to-peer access to it from GPU {numbers(one['linked'])}: stop such jobs first", "  "
+                "",
+                f"ends links and peer-to-peer access to it from GPU {numbers(one['linked'])}: stop such jobs first",
+                "  ",
             )
         if one["refused"]:
             printer.labelled("", f"would be refused: {one['refused']}", "  ")
     if body["then"] != "none":
-        printer.labelled("at last", f"{body['then']}, which is for a person", "  ")
+        person = body["then"] in FOR_A_PERSON
+        rest = "which is for a person" if person else "but no more is tried at once: --attempts"
+        printer.labelled("at last", f"{body['then']}, {rest}", "  ")
     for one in body["held"]:
         for line in one["by"]:
             printer.labelled("held", f"GPU {one['index']} ({one['bdf']}): {line}", "  ")

@@ -23,7 +23,8 @@ from repro.text import steps_of
 
 BY_REGISTERS = frozenset(("hive-reset", "flr", "bus-reset"))
 BY_DRIVER = frozenset(("kernel-recover", "driver-rebind"))
-MAX_LINES = 500
+MAX_LINES = 580
+MAX_S = 86400.0  # of a scenario that names no limit
 _SECTION = re.compile(r"^\s*# ---- section: ([\w -]+)$")
 _WIDTH = 116
 
@@ -45,6 +46,10 @@ def export(scenario: Scenario) -> Exported:
         wanted.add("xgmi")
     through = "driver" if scenario.through == DRIVER else "registers"
     wanted.add(through)
+    if scenario.pause_s:
+        wanted.add("pause")
+    if any(action.settings.get("proved_by") for action in scenario.actions):
+        wanted.add("proved")
     text = _cut(resources.files("repro").joinpath("standalone").joinpath("template.py").read_text("utf-8"), wanted)
     for place, value in _texts(scenario, name).items():
         text = text.replace(f"@{place}@", value)
@@ -139,6 +144,8 @@ def _data(scenario: Scenario) -> dict[str, Any]:
     by_kind: dict[str, list[Any]] = {}
     for one in scenario.reproduced:
         by_kind.setdefault(one.kind, []).append(one.value)
+    proofs = [text for action in scenario.actions if (text := action.settings.get("proved_by"))]
+    wanted = {*by_kind.get("kernel_log", ()), *proofs}
     actions = []
     for action in scenario.actions:
         body = action_dict(action)
@@ -148,9 +155,10 @@ def _data(scenario: Scenario) -> dict[str, Any]:
     return {
         "name": scenario.name, "shows": scenario.shows, "tool": f"gpumend {VERSION}",
         "ids": sorted(part.device for part in fits), "parts": ", ".join(part.name for part in fits),
-        "driver": scenario.needs.driver, "count": scenario.count, "actions": actions,
-        "kernel_log": {name: text for name, text in scenario.kernel_log.items() if name in by_kind.get("kernel_log", [])},
-        "reproduced_log": by_kind.get("kernel_log", []),
+        "driver": scenario.needs.driver, "count": scenario.count, "duration_s": scenario.duration_s or MAX_S,
+        "pause_s": scenario.pause_s, "actions": actions,
+        "kernel_log": {name: text for name, text in scenario.kernel_log.items() if name in wanted},
+        "proofs": proofs, "reproduced_log": by_kind.get("kernel_log", []),
         "reproduced_actions": by_kind.get("action", []), "findings": by_kind.get("finding", []),
         "destroys": scenario.destroys, "put_back": scenario.put_back,
     }  # fmt: skip

@@ -13,6 +13,7 @@ from repro.scenario import Scenario
 from repro.watching import Seen
 
 BY_ACTION = ("failed",)
+FROM_THE_KERNEL = ("kernel_log", "devcoredump")
 
 
 @dataclass(slots=True)
@@ -68,6 +69,10 @@ def judge(scenario: Scenario, facts: Facts, before: Mapping[int, frozenset[str]]
         for report in facts.after
         if report.health is Health.UNKNOWN
     ]
+    if any(one.kind in FROM_THE_KERNEL for one in scenario.reproduced):
+        doubts += dict.fromkeys(
+            f"what the kernel says was not all seen: {one.blind}" for one in facts.seen if one.blind
+        )
     return (Word.UNVERIFIED, tuple(doubts)) if doubts else (Word.OK, ())
 
 

@@ -29,7 +29,7 @@ from repro.preconditions import check_now, check_reports
 from repro.record import Record
 from repro.scenario import COUNT, Action, Scenario
 from repro.watching import NoWatch, Seen, Watch, Watcher
-from resets.critical import Asked
+from resets.critical import Asked, finished
 from resets.subject import Subject, on_host
 
 MAX_SAMPLES = 1_000_000
@@ -104,6 +104,7 @@ class _Run:
         ]
         self.watcher: Watcher = NoWatch()
         self.restored: bool | None = None
+        self.looked = True  # at all GPUs, since something was done to one
 
     # ---- the run
 
@@ -114,7 +115,11 @@ class _Run:
         interrupted = False
         try:
             interrupted, error = self._loop()
-            if self._not_as_before():
+            if not self.looked:
+                self.notes.append(
+                    "it was interrupted in the middle of a step: gpumend probe tells what the GPUs are now"
+                )
+            elif self._not_as_before():
                 self._restore()
         except KeyboardInterrupt:
             interrupted = True
@@ -144,7 +149,8 @@ class _Run:
             self.means.onlooker.begun(number, self.scenario.count)
             self.record.add("iteration", number=number, state="begin")
             try:
-                word, refusal = self._iterate(number)
+                with finished(self.means.asked, self.means.onlooker.say):
+                    word, refusal = self._iterate(number)
             except KeyboardInterrupt:
                 self.record.add("iteration", number=number, state="interrupted")
                 return True, None
@@ -182,9 +188,14 @@ class _Run:
         wall, began = time.monotonic(), self._seconds()
         facts = Facts(samples=self.samples, throttled={})
         throttled: dict[str, float] = {}
+        whole, self.looked = True, False
         for action in self.scenario.actions:
+            whole = not self.means.asked  # somebody asked to stop while the one before was at work
+            if not whole:
+                break
             done = self._act(number, action)
             if done.status == "refused":
+                self._probe_after(Facts())
                 return Word.FAILED, done.error
             facts.actions[action.name] = done
             self.samples += done.samples[: MAX_SAMPLES - len(self.samples)]
@@ -194,10 +205,13 @@ class _Run:
             seen = self._look(number)
             facts.seen.append(seen)
             self._prove(number, action, done, seen)
+            whole = done.status != "interrupted"
             if done.status in ("failed", "interrupted"):
                 break  # what comes next was meant for a GPU on which this had worked
         facts.throttled = throttled
         self._probe_after(facts)
+        if not whole:
+            raise KeyboardInterrupt  # an iteration that was not done counts as none
         facts.seen.append(self._look(number))
         word, why = judge(self.scenario, facts, self.before)
         one = Iteration(number, word, self._seconds() - began, time.monotonic() - wall, why)
@@ -272,6 +286,7 @@ class _Run:
         else:
             self.reports = self.means.probe(self.means.everyone)
         facts.after = self.reports
+        self.looked = True
 
     # ---- what is kept
 
@@ -306,6 +321,9 @@ class _Run:
         if not self.scenario.restore:
             self.restored = False
             return
+        self.means.asked.signal_name = (
+            ""  # who asked to stop, did not ask to leave the GPUs as they are; a second time ends it
+        )
         for action in self.scenario.restore:
             self.means.onlooker.acting(action)
             self.record.add("restore", name=action.name, state="begin")

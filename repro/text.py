@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from base.runs import RunReport, statistics
-from repro.scenario import Scenario
+from repro.scenario import Action, Scenario
 
 _SHOWN = 12
 
@@ -43,13 +43,20 @@ def run_text(scenario: Scenario, report: RunReport, settings: Mapping[str, Any])
 
 def steps_of(scenario: Scenario) -> list[str]:
     """One iteration in words."""
-    lines = []
-    for action in (*scenario.actions,):
-        extra = ", ".join(f"{name} {value}" for name, value in action.settings.items())
-        often = f", {action.count} times" if action.count > 1 else ""
-        lines.append(f"{action.name}: {action.module}{f' ({extra})' if extra else ''} on {action.device}{often}")
+    lines = [_words(action) for action in scenario.actions]
     again = [f"again, {scenario.count} times at most"] if scenario.count > 1 else []
     return [*lines, "probe every GPU; look at what the watchers saw", *again]
+
+
+def restore_of(scenario: Scenario) -> list[str]:
+    """What is done afterwards to GPUs that are not as before."""
+    return [_words(action) for action in scenario.restore]
+
+
+def _words(action: Action) -> str:
+    extra = ", ".join(f"{name} {value}" for name, value in action.settings.items())
+    often = f", {action.count} times" if action.count > 1 else ""
+    return f"{action.name}: {action.module}{f' ({extra})' if extra else ''} on {action.device}{often}"
 
 
 def _interval(numbers: Mapping[str, Any]) -> str:

@@ -32,15 +32,18 @@ _KOBJECT_UEVENT = 15
 _SUBSYSTEMS = ("drm", "pci", "devcoredump", "kfd")
 _RECORD = re.compile(r"^(\d+),(\d+),(\d+),[^;]*;")
 _PR_SET_PDEATHSIG = 1
+WHOLE, BLIND = b"!", b"?"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What came since the last look: names of patterns with the line of each, core dumps, uevents."""
+    """What came since the last look: names of patterns with the line of each, core dumps, uevents; `blind`: why there may
+    be more that was not seen."""
 
     matches: tuple[tuple[str, str], ...] = ()
     dumps: tuple[str, ...] = ()
     uevents: tuple[str, ...] = ()
+    blind: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.matches or self.dumps or self.uevents)
@@ -74,6 +77,7 @@ class Watch:
     _read: int = 0
     _dumps: set[str] = field(default_factory=set)
     _uevents: int = 0
+    _asked: int = 0  # questions without an answer yet
     _compiled: dict[str, re.Pattern[str]] = field(default_factory=dict)
 
     def start(self) -> Watch:
@@ -101,13 +105,13 @@ class Watch:
 
     def look(self) -> Seen:
         """What came since the last look."""
-        self._catch_up()
+        blind = self._catch_up()
         matches = tuple(self._matches())
         dumps = tuple(sorted(set(self._dump_names()) - self._dumps))
         self._dumps |= set(dumps)
         uevents = self._uevent_lines()[self._uevents :]
         self._uevents += len(uevents)
-        return Seen(matches, dumps, tuple(uevents))
+        return Seen(matches, dumps, tuple(uevents), blind)
 
     def close(self) -> None:
         """End the child: asked first, then killed; one that the kernel does not let go is left."""
@@ -119,16 +123,29 @@ class Watch:
             _end(self._pid)
             self._pid = 0
 
-    def _catch_up(self) -> None:
-        """Until the child has written all that was there when we asked; bounded."""
+    def _catch_up(self) -> str:
+        """Until the child has written all that was there when we asked; bounded. "", or why it may not have seen all."""
+        blind = self._answered()
+        self.reason = self.reason or blind
+        return blind
+
+    def _answered(self) -> str:
         try:
             os.write(self._ask, b"?")
         except OSError:
-            self.reason = "the watcher's process has ended"
-            return
-        ready, _, _ = select.select([self._answer], [], [], CATCH_UP_S)
-        if not ready or not os.read(self._answer, 1):
-            self.reason = f"the watcher's process did not answer within {CATCH_UP_S:g} s"
+            return "the watcher's process has ended"
+        self._asked += 1
+        deadline = time.monotonic() + CATCH_UP_S
+        answer = b""
+        while self._asked:
+            ready, _, _ = select.select([self._answer], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                return f"the watcher's process did not answer within {CATCH_UP_S:g} s"
+            answer = os.read(self._answer, 64)
+            if not answer:
+                return "the watcher's process has ended"
+            self._asked -= len(answer)
+        return "" if answer.endswith(WHOLE) else "the kernel's log cannot be read, or is too long to be kept"
 
     def _size(self) -> int:
         try:
@@ -202,7 +219,8 @@ class _Child:
             if self.ask in ready:
                 if not os.read(self.ask, 1):
                     return
-                os.write(self.answer, b"!")
+                blind = "kernel-log" in self.wanted and (self.kmsg < 0 or self.left <= 0)
+                os.write(self.answer, BLIND if blind else WHOLE)
 
     def _handles(self) -> list[int]:
         handles = [self.ask]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from base.errors import GpumendError, Refused, Undecided
 from base.findings import Action, Health, ProbeReport
-from base.resets import GpuOutcome, Outcome, ResetStep, StepStatus
+from base.resets import GpuOutcome, Outcome, ResetStep, StepStatus, numbers
 from resets import safety
 from resets.critical import Asked, finished
 from resets.grouping import Group, regroup
@@ -35,13 +35,15 @@ BUDGET_S = 900.0
 @dataclass(frozen=True, slots=True)
 class Request:
     """What was asked for. `deep`: a GPU that is well is reset too, as a whole (what a soak is for); `force`: methods that the
-    safety table may be overruled for."""
+    safety table may be overruled for; `shown`: indices of the GPUs that somebody was told of before they agreed (None:
+    nobody was asked), and no other is hit."""
 
     method: str = AUTO
     force: frozenset[str] = frozenset()
     attempts: int = ATTEMPTS
     budget_s: float = BUDGET_S
     deep: bool = False
+    shown: frozenset[int] | None = None
 
 
 class Watcher(Protocol):
@@ -186,7 +188,6 @@ class _Run:
 
     def _named(self) -> Rung | None:
         method = method_of(self.request.method)
-        why = "asked for"
         if method is None:  # the action word queue-reset
             for rung in self._next():
                 if rung.method.action is Action.QUEUE_RESET:
@@ -201,13 +202,7 @@ class _Run:
         if method.is_answer:
             self.refusal = for_a_person(method, self.group)
             return None
-        if self.hive and method.scope is Scope.HIVE:
-            return Rung(method, self.hive, why)
-        if self.hive and method.name == "bus-reset":
-            lost = [index for index in self.wanted if self.now[index].health is Health.LOST]
-            alone = lost == list(self.wanted)
-            return Rung(method, self.wanted if alone else self.hive, why, alone=alone)
-        return Rung(method, self.wanted, why)
+        return named_rung(method, self.now, self.wanted, self.hive)
 
     @property
     def everyone(self) -> tuple[int, ...]:
@@ -218,13 +213,8 @@ class _Run:
         return Rung(whole_of(self.group.wanted[0].part, self.hive, kept), self.everyone, why)
 
     def _next(self) -> list[Rung]:
-        """Only what was asked for decides; but what this climb did to the others of the hive is to be put right, too."""
-        touched = {index for step in self.steps for index in step.gpus} | (
-            set(self.everyone) if self.left_behind else set()
-        )
-        if any(XGMI in {finding.code for finding in self.now[index].findings} for index in self.wanted):
-            touched |= set(self.hive)
-        look_at = [self.now[index] for index in self.everyone if index in self.wanted or index in touched]
+        touched = {index for step in self.steps for index in step.gpus}
+        look_at = deciding(self.now, self.wanted, self.hive, touched, unfinished=bool(self.left_behind))
         return next_rungs(look_at, self.hive, self.state, self._forbidden(look_at))
 
     def _forbidden(self, reports: Sequence[ProbeReport]) -> frozenset[str]:
@@ -243,21 +233,28 @@ class _Run:
             return False
         targets = self.group.subjects(rung.gpus)
         try:
+            self._check_shown(rung)
             safety.check_fit(rung.method, targets)
             self.means.way.check(targets, rung.method)
             self._check(rung, targets, unbound=True)
-            before = _drivers(targets)
+        except GpumendError as refusal:
+            self.refusal = refusal
+            return False
+        self._write_evidence(rung)  # what a driver and a holder know goes with them
+        before = _drivers(targets)
+        try:
             self.means.way.clear(targets, rung.method)
             self._check(rung, targets)
         except GpumendError as refusal:
             self.refusal = refusal
             return False
-        self._write_evidence(rung)
         if _drivers(targets) != before:  # other questions are asked without it: what they find is no doing of the step
             self.now = self._probe()
         was = self.now
         with finished(self.means.asked, self.means.watcher.say):
             step = self._carry_out(rung, targets)
+        if step is None:
+            return False
         self.steps.append(step)
         self.state.tried(rung)
         self._remember_lies(step, was)
@@ -275,6 +272,17 @@ class _Run:
             if self.gone[step.number].get(index) is False and decided is not None:
                 self.state.unproven[index] = decided[0]
 
+    def _check_shown(self, rung: Rung) -> None:
+        """Whoever agreed, agreed to what was wrong then."""
+        unseen = [] if self.request.shown is None else sorted(set(rung.gpus) - self.request.shown)
+        if unseen:
+            raise Refused(
+                f"{rung.method.name} of GPU {numbers(rung.gpus)}",
+                expected=f"no GPU hit but those that were shown: {numbers(self.request.shown or ()) or 'none'}",
+                seen=f"GPU {numbers(unseen)} would be, because of what is found now: {rung.why}",
+                next_step="gpumend reset again: it shows what it would do now",
+            )
+
     def _check(self, rung: Rung, targets: Sequence[Subject], *, unbound: bool = False) -> None:
         """The safety table; `unbound`: as it would be once the driver has let go."""
         for subject in targets:
@@ -291,9 +299,24 @@ class _Run:
             subjects, reports = self.group.everyone, [self.now[one.index] for one in self.group.everyone]
         self.means.bundle = self.means.evidence(subjects, reports, rung.method.name)
 
-    def _carry_out(self, rung: Rung, targets: Sequence[Subject]) -> ResetStep:
+    def _begin(self, rung: Rung, targets: Sequence[Subject]) -> str | None:
+        """The attempt's id. Raises what keeps the journal from being written while nothing was done yet; later it is a
+        refusal, so that what was done is told."""
+        method = rung.method
+        try:
+            return self.means.journal.begin(method.name, str(method.action), rung.why, targets, self.means.bundle)
+        except GpumendError as error:
+            if self.number + len(self.steps) == 1:
+                raise
+            self.refusal = error
+            return None
+
+    def _carry_out(self, rung: Rung, targets: Sequence[Subject]) -> ResetStep | None:
+        """None: it was refused, nothing was done."""
         method, number = rung.method, self.number + len(self.steps)
-        entry = self.means.journal.begin(method.name, str(method.action), rung.why, targets, self.means.bundle)
+        entry = self._begin(rung, targets)
+        if entry is None:
+            return None
         self.means.watcher.step(number, rung)
         stages: list[str] = []
 
@@ -306,6 +329,10 @@ class _Run:
         start, wall = self.group.clock.now(), time.monotonic()
         done = self._attempt(rung, targets, on_stage)
         seconds = self.group.clock.now() - start
+        if isinstance(done.error, Refused) and stages == ["open"]:  # as when somebody has taken the lock in between
+            self._end(entry, "refused", error=str(done.error))
+            self.refusal = done.error
+            return None
         on_stage("verify")
         was = self.now
         self.now = self._probe()
@@ -436,13 +463,44 @@ class _Run:
         )
 
     def _close_journal(self) -> None:
-        """What an earlier run left open is ended with what became of it: this run has seen to it."""
-        if self.refusal is not None and not self.steps:
-            return
+        """What an earlier run left open is ended with what became of it; it stays open while some GPU of it is not well and
+        there is something left to try: the next run has to know whose doing it is."""
+        given_up = self.request.method == AUTO and not self.stopped and self.refusal is None
         for entry in self.left_behind:
             words = "finished by a later run" if self.steps else "every GPU of it was found well by a later run"
-            bad = [index for index in self.wanted if row_of(self.now[index], self.state)]
-            self._end(entry.id, "taken up, failed" if bad else words)
+            if any(entry.touches([one]) and not self._well(one.index) for one in self.group.everyone):
+                if not given_up:
+                    continue
+                words = "taken up, failed"
+            self._end(entry.id, words)
+
+
+def deciding(
+    reports: Mapping[int, ProbeReport],
+    wanted: Collection[int],
+    hive: Collection[int],
+    touched: Collection[int],
+    *,
+    unfinished: bool,
+) -> list[ProbeReport]:
+    """The GPUs whose findings decide what is next: those that were asked for; of the hive those too that steps have hit, and
+    all where a link of one that was asked for is down, or an earlier run has not ended what it began."""
+    linked = any(XGMI in {finding.code for finding in reports[index].findings} for index in wanted)
+    whole = linked or unfinished
+    return [reports[index] for index in hive or wanted if whole or index in wanted or index in touched]
+
+
+def named_rung(
+    method: Method, reports: Mapping[int, ProbeReport], wanted: tuple[int, ...], hive: tuple[int, ...]
+) -> Rung:
+    """A method that was asked for by its name, on those whom it hits."""
+    why = "asked for"
+    if hive and method.scope is Scope.HIVE:
+        return Rung(method, hive, why)
+    if hive and method.name == "bus-reset":
+        alone = all(reports[index].health is Health.LOST for index in wanted)
+        return Rung(method, wanted if alone else hive, why, alone=alone)
+    return Rung(method, wanted, why)
 
 
 def _drivers(subjects: Sequence[Subject]) -> list[str]:

@@ -163,10 +163,10 @@ class Journal:
             is_new = not self.path.exists()
             if is_new:
                 self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)  # for the time of one line
-                os.write(handle, line.encode())
+                _append(handle, line.encode())
                 if sync:
                     os.fsync(handle)
             finally:
@@ -187,6 +187,15 @@ class Journal:
 def default_path() -> Path:
     """`$XDG_STATE_HOME/gpumend/resets.jsonl`, or below ~/.local/state. Unavailable: this user has no home."""
     return state_folder("looking for a place for the journal of resets") / NAME
+
+
+def _append(handle: int, line: bytes) -> None:
+    """A line of its own, whole: what stands before it may have been cut off by a full disk, or by the machine's death."""
+    size = os.fstat(handle).st_size
+    if size and os.pread(handle, 1, size - 1) != b"\n":
+        line = b"\n" + line
+    while line:
+        line = line[os.write(handle, line) :]
 
 
 def _place(address: str, bdf: str) -> tuple[str, str] | None:

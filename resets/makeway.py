@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from base.errors import GpumendError, Refused
+from base.clock import RealClock
+from base.errors import GpumendError, Refused, WaitTimeout
+from base.poll import poll
 from nvdriver import usage
 from pcibus.binding import unbind
 from pcibus.driverfiles import DriverFiles
@@ -31,6 +33,8 @@ KEEPERS = frozenset({"", "vfio-pci", "pci-stub", "uio_pci_generic"})
 NVIDIA_DRIVER = "nvidia"
 TERM_S = 5.0  # for a process to end by itself
 KILL_S = 2.0
+LET_GO_S = 5.0  # for a driver to let go of what a process held when it ended
+MOST_NAMED = 16
 UNBIND_S = 60.0
 # Ending one of these ends every container or job of the machine, not the one that holds the GPU.
 RUNTIMES = (
@@ -67,6 +71,7 @@ class Way:
             for holder in one.processes:
                 self._end(one, holder)
         if any(one.processes for one in held):
+            self._await_nobody(subjects, method)
             self._check_kept(held_by(subjects, self.places), method)
         if method.doer is not Doer.DRIVER:
             for one in held:
@@ -104,11 +109,11 @@ class Way:
         if processes and not self.kill_holders:
             told = "; ".join(
                 f"GPU {one.subject.index} ({one.subject.bdf}): {holder_words(one, holder, self.places)}"
-                for one, holder in processes[:16]
+                for one, holder in processes[:MOST_NAMED]
             )
             raise Refused(
                 f"{method.name}", expected="no process that holds a GPU that it hits",
-                seen=told + (f"; and {len(processes) - 16} more" if len(processes) > 16 else ""),
+                seen=told + (f"; and {len(processes) - MOST_NAMED} more" if len(processes) > MOST_NAMED else ""),
                 next_step=f"{_stopped_by(processes)}, or let --kill-holders do it",
             )  # fmt: skip
         for one, holder in processes:
@@ -152,12 +157,12 @@ class Way:
                 )
 
     def _end(self, held: Held, holder: Holder) -> None:
+        """End it, unless it has let go meanwhile: ended for another GPU that it held too, or with the job that it was of."""
         subject = held.subject
         if not on_host(subject):
             cast(DriverSource, subject.transport).end_holder(holder.pid)
             self._tell(f"ended pid {holder.pid} {holder.command}, which held {subject.bdf}")
             return
-        self._check_killable(held, holder)
         try:
             handle = os.pidfd_open(holder.pid)
         except ProcessLookupError:
@@ -169,9 +174,35 @@ class Way:
             again = find_holders(subject.bdf, root=self.places.sys, proc=self.places.proc, limit_s=PATIENCE_S)
             if holder.pid not in {one.pid for one in again.holders}:
                 return
+            self._check_killable(held, holder)
             self._signal(held, holder, handle)
         finally:
             os.close(handle)
+
+    def _await_nobody(self, subjects: Sequence[Subject], method: Method) -> None:
+        """Drivers let go some time after a process has ended; and whoever started it may have started it anew."""
+
+        def holding() -> list[str]:
+            return [
+                f"GPU {one.subject.index} ({one.subject.bdf}): {words}"
+                for one in held_by(subjects, self.places)
+                for words in (
+                    *(holder_words(one, holder, self.places) for holder in one.processes),
+                    *(one.holders.gaps if one.holders is not None and not one.holders.complete else ()),
+                )
+            ]
+
+        try:
+            poll(
+                RealClock(), holding, lambda words: not words, doing="", expected="", timeout_s=LET_GO_S,
+                first_pause_s=0.05, longest_pause_s=0.5,
+            )  # fmt: skip
+        except WaitTimeout as error:
+            raise Refused(
+                f"{method.name}", expected="no process that holds a GPU that it hits, after its holders were ended",
+                seen="; ".join(holding()[:MOST_NAMED]) or error.seen,
+                next_step="stop what starts them anew; if it has ended, only its parent or a reboot of the node lets it go",
+            ) from error  # fmt: skip
 
     def _signal(self, held: Held, holder: Holder, handle: int) -> None:
         for number, wait_s in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):

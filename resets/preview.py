@@ -15,7 +15,7 @@ from base.findings import Action, Health, ProbeReport
 from base.resets import numbers
 from resets import safety
 from resets.around import Held, Places, held_by, holder_words
-from resets.climb import Means, Request, for_a_person, forbidden, nothing_helps
+from resets.climb import Means, Request, deciding, for_a_person, forbidden, named_rung, nothing_helps
 from resets.grouping import Group
 from resets.ladder import XGMI, Climb, Rung, next_rungs, row_of, whole_of
 from resets.makeway import KEEPERS
@@ -25,8 +25,8 @@ from resets.methods import AUTO, METHODS, Doer, Scope, method_of
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One method that would be tried. `siblings`: functions that it hits though they are none of these GPUs; `linked`: GPUs
-    (indices) whose peer-to-peer access to it ends; `refusal`: why the safety table would not let it; `if_helped`: it follows
-    when the one before it did what it should."""
+    (indices) that are not reset, and lose their links or their peer-to-peer access to it; `refusal`: why the safety table
+    would not let it; `if_helped`: it follows when the one before it did what it should."""
 
     rung: Rung
     siblings: tuple[str, ...] = ()
@@ -134,7 +134,8 @@ def _planned(rung: Rung, group: Group, request: Request, means: Means, before: R
         found = safety.refusal_of(rung.method, subject.part, subject.bdf, situation, request.force)
         refusal = refusal or found
     trains = before is not None and before.alone and rung.method.name == "hive-reset"
-    linked = tuple(one.index for one in group.linked) if rung.method.boots_firmware else ()
+    rest = [one.index for one in group.hive if one.index not in rung.gpus and not rung.alone]
+    linked = (*(one.index for one in group.linked), *rest) if rung.method.boots_firmware else ()
     return Planned(rung, tuple(sorted(siblings)), refusal, trains, linked)
 
 
@@ -146,11 +147,11 @@ def _rungs(
     if request.method != AUTO:
         method = method_of(request.method)
         if method is not None:
-            wide = method.scope is Scope.HIVE or (method.name == "bus-reset" and bool(hive))
-            return [Rung(method, hive if hive and wide else wanted, "asked for")], Action.NONE
+            return [named_rung(method, reports, wanted, hive)], Action.NONE
     down = frozenset(index for index, one in reports.items() if any(item.code == XGMI for item in one.findings))
-    state = Climb(links_before=frozenset() if means.journal.unfinished(group.everyone) else down)
-    look_at = [reports[index] for index in wanted]
+    unfinished = bool(means.journal.unfinished(group.everyone))
+    state = Climb(links_before=frozenset() if unfinished else down)
+    look_at = deciding(reports, wanted, hive, (), unfinished=unfinished)
     kept = forbidden(group, look_at, means.around, request.force)
     if request.deep and not any(row_of(one, state) for one in look_at):
         whole = whole_of(group.wanted[0].part, hive, kept)
@@ -165,7 +166,7 @@ def _simulated(
     state = deepcopy(state)
     found: list[Rung] = []
     only_queues = request.method == str(Action.QUEUE_RESET)
-    while len(found) < request.attempts:
+    for _ in range(request.attempts):
         rungs = next_rungs(reports, hive, state, kept)
         if not rungs:
             break
@@ -178,6 +179,9 @@ def _simulated(
             )
         if only_queues:
             return found, Action.NONE
+    left = next_rungs(reports, hive, state, kept)
+    if left:  # no more may be tried
+        return found, left[0].method.action
     decided = [row_of(report, state) for report in reports]
     answers = [row.then for item in decided if item is not None for row in (item[1],)]
     return found, max(answers, key=lambda action: action.rank, default=Action.NONE)

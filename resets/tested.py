@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from amdriver.selftest_report import SelftestReport
 from base.errors import Exit
 from base.findings import Finding, ProbeReport, Severity
 from base.resets import ResetReport
+from base.selftest import SelftestReport
 from probe.verdict import verdict
 from resets.subject import Subject
 from resets.verify import is_unanswered

@@ -33,7 +33,7 @@ from runtime.tinygrad import DispatchFailed
 from runtime.tinygrad_queues import ComputeQueue, CopyQueue, IndirectRing
 
 if TYPE_CHECKING:
-    from gpumend import Raw, RawMemory, SdmaQueue
+    from gpumend import NvRawMemory, Raw, RawMemory, SdmaQueue
     from runtime.tinygrad import Session
 
 STAGING_BYTES: Final = 2 << 20
@@ -51,7 +51,9 @@ _original = ops_amd.AMDDevice
 class View(MMIOInterface):
     """Memory of a GPU as tinygrad looks at memory: elements of a struct format; every access goes through the driver."""
 
-    def __init__(self, memory: RawMemory, offset: int = 0, nbytes: int | None = None, fmt: str = "B") -> None:
+    def __init__(
+        self, memory: RawMemory | NvRawMemory, offset: int = 0, nbytes: int | None = None, fmt: str = "B"
+    ) -> None:
         self.memory, self.offset, self.fmt = memory, offset, fmt
         self.nbytes = memory.size - offset if nbytes is None else nbytes
         self._each = struct.calcsize(fmt)

@@ -1,8 +1,8 @@
 """The NVIDIA parts that can be modelled.
 
 Source: PCI ids and subsystem ids: g_nv_name_released.h of open-gpu-kernel-modules 595.45.04; chip numbers: nvidia-gsp.md
-section 13; classes: nvidia-rm.md section 3.1; memory, SMs, NVLinks: the products' data sheets. A value marked guess is
-listed in docs/fidelity.md."""
+section 13; classes, copy engines: g_gpu_class_list.c of 580.105.08; memory, SMs, NVLinks: the products' data sheets. A value
+marked guess is listed in docs/fidelity.md."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class NvChip:
     is_wide: bool  # BAR0 has 64 bits
     fsp_boot: int
     classes: tuple[int, int, int, int]
+    older_classes: tuple[int, ...] = ()  # of GPFIFO and usermode, which a GPU takes beside its own (g_gpu_class_list.c)
 
     @property
     def boot42(self) -> int:
@@ -55,30 +56,35 @@ class NvChip:
 
 
 _HOPPER = (0xC86F, 0xC661, 0xCBC0, 0xC8B5)
+_BEFORE_ADA = (0xC36F, 0xC46F, 0xC361, 0xC461)
+_BEFORE_HOPPER = (*_BEFORE_ADA, 0xC56F, 0xC561)
+_BEFORE_BLACKWELL = (*_BEFORE_HOPPER, 0xC86F, 0xC661)
 
 H100 = NvChip(
     "h100", "NVIDIA H100 80GB HBM3", 0x2330, 0x16C1, 0x030200, 0x180, 0xA1, 80 * GIB,
-    sms=132, copy_engines=10, links=18, has_ecc=True, is_wide=True, fsp_boot=0x0200BC, classes=_HOPPER,
+    sms=132, copy_engines=10, links=18, has_ecc=True, is_wide=True, fsp_boot=0x0200BC,
+    classes=_HOPPER, older_classes=_BEFORE_HOPPER,
 )  # fmt: skip
 H200 = NvChip(
     "h200", "NVIDIA H200", 0x2335, 0x18BE, 0x030200, 0x180, 0xA1, 141 * GIB,
-    sms=132, copy_engines=10, links=18, has_ecc=True, is_wide=True, fsp_boot=0x0200BC, classes=_HOPPER,
+    sms=132, copy_engines=10, links=18, has_ecc=True, is_wide=True, fsp_boot=0x0200BC,
+    classes=_HOPPER, older_classes=_BEFORE_HOPPER,
 )  # fmt: skip
 B200 = NvChip(
     "b200", "NVIDIA B200", 0x2901, 0x1999, 0x030200, 0x1A0, 0xA1, 180 * GIB,
-    sms=148, copy_engines=10, links=18, has_ecc=True, is_wide=True, fsp_boot=0x0200BC,
-    classes=(0xC96F, 0xC761, 0xCDC0, 0xC9B5),
+    sms=148, copy_engines=20, links=18, has_ecc=True, is_wide=True, fsp_boot=0x0200BC,
+    classes=(0xC96F, 0xC661, 0xCDC0, 0xC9B5), older_classes=_BEFORE_BLACKWELL,
 )  # fmt: skip
 # Consumer boards have the subsystem id of whoever made the board; # guess: VENDOR stands for it.
 RTX4090 = NvChip(
     "rtx4090", "NVIDIA GeForce RTX 4090", 0x2684, VENDOR, 0x030000, 0x192, 0xA1, 24 * GIB,
     sms=128, copy_engines=5, links=0, has_ecc=False, is_wide=False, fsp_boot=0,
-    classes=(0xC56F, 0xC561, 0xC9C0, 0xC7B5),
+    classes=(0xC56F, 0xC561, 0xC9C0, 0xC7B5), older_classes=_BEFORE_ADA,
 )  # fmt: skip
 RTX5090 = NvChip(
     "rtx5090", "NVIDIA GeForce RTX 5090", 0x2B85, VENDOR, 0x030000, 0x1B2, 0xA1, 32 * GIB,
-    sms=170, copy_engines=5, links=0, has_ecc=False, is_wide=False, fsp_boot=0xAD00BC,
-    classes=(0xCA6F, 0xC761, 0xCEC0, 0xCAB5),
+    sms=170, copy_engines=8, links=0, has_ecc=False, is_wide=False, fsp_boot=0xAD00BC,
+    classes=(0xCA6F, 0xC761, 0xCEC0, 0xCAB5), older_classes=(*_BEFORE_BLACKWELL, 0xC96F),
 )  # fmt: skip
 
 CHIPS = {chip.name: chip for chip in (H100, H200, B200, RTX4090, RTX5090)}

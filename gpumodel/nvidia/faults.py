@@ -22,6 +22,7 @@ from gpumodel.nvidia.gpu import (
     NvGpu,
 )
 
+LAST_XID = 173  # ROBUST_CHANNEL_LAST_ERROR of branch 580 (nverror.h)
 RECOVERY_NAMES = ("None", "GPU Reset Required", "Node Reboot Required", "Drain P2P", "Drain and Reset")
 GSP_TIMEOUTS_UNTIL_RESET = 3  # "3 RPC timeouts in a row" (nvidia-resets.md section 6)
 HOPPER = 0x180  # the last whose switches have a driver on the host
@@ -54,7 +55,7 @@ class NvFault:
     needs: str = ""
     fits: Callable[[NvChip], bool] = lambda chip: True
     in_chip: bool = False
-    shows_at: str = "look"  # or "reset": when somebody resets it
+    shows_at: str = "look"  # or "reset": when somebody resets it; "work": when somebody works on it
 
     def stays_after(self, method: str) -> bool:
         """Whether a reset by "flr" or "bus-reset" leaves it."""
@@ -89,9 +90,8 @@ def _gsp_dead(gpu: NvGpu, value: int) -> None:
 
 
 def _off_the_bus(gpu: NvGpu, value: int) -> None:
-    gpu.lost = True
+    gpu.fall_off()
     if gpu.machine.driver:
-        gpu.machine.xid(gpu, 79, "GPU has fallen off the bus.")
         set_recovery(gpu, 1)
 
 
@@ -115,6 +115,22 @@ def _recovery(gpu: NvGpu, action: int) -> None:
 
 def _hot(gpu: NvGpu, value: int) -> None:
     gpu.rm.telemetry.gpu_c, gpu.rm.telemetry.reasons = 95, 1 << 3 | 1 << 6
+
+
+def _work_error(gpu: NvGpu, number: int) -> None:
+    gpu.fifo.next_error = number
+
+
+def _lost_after(gpu: NvGpu, rings: int) -> None:
+    gpu.fifo.rings_until_lost = rings
+
+
+def _spoiled(gpu: NvGpu, value: int) -> None:
+    gpu.fifo.spoils_copies = True
+
+
+def _channels_hang(gpu: NvGpu, value: int) -> None:
+    gpu.fifo.hangs = True
 
 
 def _boot_stuck(gpu: NvGpu, value: int) -> None:
@@ -234,6 +250,48 @@ FAULTS: dict[str, NvFault] = {
             ("cooling",),
             _hot,
             needs="driver",
+        ),
+        NvFault(
+            "work-error",
+            "the next work of a channel ends in an error",
+            "its channel group is ended, the number is in the error notifier of each of its channels, and in the kernel log",
+            "the notifier; the semaphore is not released",
+            ("a new channel",),
+            _work_error,
+            NvArgument("number", "of the Xid", 13, 1, lambda chip: LAST_XID),
+            needs="driver",
+            shows_at="work",
+        ),
+        NvFault(
+            "lost-after",
+            "falls off the bus in the middle of work",
+            "after so many submissions config space, registers and memory read all ones; Xid 79",
+            "semaphores stay as they are, the usermode page reads all ones",
+            ("bus-reset", "power-cycle"),
+            _lost_after,
+            NvArgument("submissions", "that are still done", 0, 0, lambda chip: 1_000_000),
+            needs="driver",
+            shows_at="work",
+        ),
+        NvFault(
+            "copy-spoiled",
+            "copies and fills write one wrong bit",
+            "a bit in the middle of each copy is turned over; nothing is reported",
+            "data that differ",
+            ("never",),
+            _spoiled,
+            needs="driver",
+            shows_at="work",
+        ),
+        NvFault(
+            "channel-hang",
+            "no channel does anything",
+            "doorbells are not heard; no error is reported",
+            "the semaphore is not released, the notifier stays empty",
+            _RESETS,
+            _channels_hang,
+            needs="driver",
+            shows_at="work",
         ),
         NvFault(
             "boot-stuck",

@@ -1,4 +1,5 @@
-"""The files of a loaded driver, modelled: /proc texts, the kernel log, /dev/nvidiactl and /dev/nvidiaN with their ioctls.
+"""The files of a loaded driver, modelled: /proc texts, the kernel log, /dev/nvidiactl, /dev/nvidiaN and /dev/nvidia-uvm with
+their ioctls and what may be mapped through them.
 
 Strict where the driver is. Source: open-gpu-kernel-modules 580.105.08: kernel-open/nvidia/nv.c nvidia_ioctl (which escape
 on which node, sizes, a lost GPU), arch/nvalloc/unix/src/escape.c RmIoctl; open of a node initializes the GPU."""
@@ -9,13 +10,17 @@ import errno
 import os
 import struct
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from base.errors import Unavailable, WaitTimeout
 from gpumodel.nvidia.chips import VENDOR
 from gpumodel.nvidia.gpu import NvGpu
 from gpumodel.nvidia.machine import Machine
+from gpumodel.nvidia.mappings import DoorbellPage, MemoryMapping, ModelMapping, TelemetryPage
+from gpumodel.nvidia.memory import Backing
+from gpumodel.nvidia.objects import Doorbell
 from gpumodel.nvidia.rm import Rm
+from gpumodel.nvidia.uvm import Uvm
 
 T = TypeVar("T")
 
@@ -23,24 +28,11 @@ CARD_INFO, REGISTER_FD = 0xC8, 0xC9
 RM_FREE, RM_CONTROL, RM_ALLOC, RM_MAP_MEMORY = 0x29, 0x2A, 0x2B, 0x4E
 CARD_BYTES, ALLOC_BYTES, CONTROL_BYTES, FREE_BYTES, MAP_BYTES = 72, (32, 48), 32, 16, 56
 MOST_CARDS = 32  # NV_MAX_DEVICES
+UVM_NODE = "/dev/nvidia-uvm"
 
 
 class GivenUp(Exception):
     """A call that sticks longer than its caller waits."""
-
-
-class ModelPage:
-    """The page of telemetry of a GPU, read-only."""
-
-    def __init__(self, rm: Rm, gpu: NvGpu) -> None:
-        self._rm = rm
-        self._gpu = gpu
-
-    def __getitem__(self, place: slice, /) -> bytes:
-        return self._rm.shared_page(self._gpu)[place]
-
-    def close(self) -> None:
-        """Nothing is kept."""
 
 
 class ModelFiles:
@@ -50,7 +42,8 @@ class ModelFiles:
         self.machine = machine
         self.rm = Rm(machine, self._stick)
         self._nodes: dict[int, NvGpu | None] = {}  # None: /dev/nvidiactl
-        self._contexts: dict[int, tuple[NvGpu, int]] = {}  # what may be mapped through a file, and how much
+        self._contexts: dict[int, tuple[Any, int, int]] = {}  # what may be mapped through a file, from where, how much
+        self._uvms: dict[int, Uvm] = {}
         self._next = 3
         self._deadline: float | None = None
 
@@ -79,6 +72,11 @@ class ModelFiles:
     # ---- nodes
 
     def open(self, path: str) -> int:
+        self._may_open(path)
+        if path == UVM_NODE:
+            handle, self._next = self._next, self._next + 1
+            self._uvms[handle] = Uvm(self.rm, self._uvms.get)
+            return handle
         node = self._node(path)
         if node is not None and not node.bound:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), path)
@@ -90,14 +88,30 @@ class ModelFiles:
             self.rm.attach(node)
         return handle
 
+    def _may_open(self, path: str) -> None:
+        """What a container, its rights, or an unload in progress leave of the nodes."""
+        machine = self.machine
+        if not machine.driver or path in machine.missing_nodes:
+            number = errno.ENOENT
+        elif path in machine.denied_nodes:
+            number = errno.EACCES
+        elif machine.unloading:
+            number = errno.ENXIO  # fs/char_dev.c chrdev_open: nobody has these numbers any more
+        else:
+            return
+        raise OSError(number, os.strerror(number), path)
+
     def _node(self, path: str) -> NvGpu | None:
         nodes: dict[str, NvGpu | None] = {f"/dev/nvidia{gpu.index}": gpu for gpu in self.machine.gpus}
         nodes["/dev/nvidiactl"] = None
-        if not self.machine.driver or path not in nodes:
+        if path not in nodes:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return nodes[path]
 
     def close(self, handle: int) -> None:
+        if handle in self._uvms:
+            self._uvms.pop(handle).close()
+            return
         if handle not in self._nodes:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         node = self._nodes.pop(handle)
@@ -109,6 +123,9 @@ class ModelFiles:
 
     def ioctl(self, handle: int, request: int, data: bytearray, pointers: Mapping[int, bytearray]) -> None:
         """The kernel looks at number and size only; a size that is not the buffer's is the caller's defect."""
+        if handle in self._uvms:
+            self._uvms[handle].ioctl(request, data)
+            return
         if handle not in self._nodes:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         number, size = request & 0xFF, request >> 16 & 0x3FFF
@@ -138,19 +155,28 @@ class ModelFiles:
             raise _invalid()
 
     def _map(self, data: bytearray) -> None:
-        """Only keeps a context on the file that is named: one for each file, of system memory on nvidiactl."""
+        """Only keeps a context on the file that is named, one for each: of system memory on nvidiactl, of a GPU's memory and
+        registers on its own node (escape.c rm_create_mmap_context)."""
         other = struct.unpack_from("<i", data, 48)[0]
-        self._need(other in self._nodes and self._nodes[other] is None and other not in self._contexts)
-        gpu = self.rm.map_memory(data)
-        if gpu is not None:
-            self._contexts[other] = (gpu, struct.unpack_from("<Q", data, 24)[0])
+        self._need(other in self._nodes and other not in self._contexts)
+        found = self.rm.map_memory(data)
+        if found is None:
+            return
+        of_gpu = isinstance(found.payload, Doorbell) or (isinstance(found.payload, Backing) and found.payload.in_vram)
+        self._need(self._nodes[other] is (found.gpu if of_gpu else None))
+        self._contexts[other] = (found, *struct.unpack_from("<QQ", data, 16))
 
-    def mmap(self, handle: int, size: int) -> ModelPage:
+    def mmap(self, handle: int, size: int, *, writable: bool = False) -> ModelMapping:
         if handle not in self._nodes:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        if handle not in self._contexts or size > self._contexts[handle][1]:
+        found, offset, length = self._contexts.get(handle, (None, 0, 0))
+        if found is None or size > length:
             raise _invalid()
-        return ModelPage(self.rm, self._contexts[handle][0])
+        if isinstance(found.payload, Doorbell):
+            return DoorbellPage(found.gpu, writable=writable)
+        if isinstance(found.payload, Backing):
+            return MemoryMapping(found.gpu, found.payload, offset, size, writable=writable)
+        return TelemetryPage(self.rm, found.gpu)
 
     def _need(self, holds: bool) -> None:
         if not holds:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from base.errors import Unavailable
 from gpumodel.nvidia import config, kernel, resets
 from gpumodel.nvidia.chips import MIB, VENDOR, NvChip
+from gpumodel.nvidia.fifo import Fifo
 from pcibus.transport import ALL_ONES, Bar, Can, DmaBuffer, FunctionInfo, LockHolder
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class NvGpu:
         self.users = 0  # open handles of its node
         self.unknown: Counter[tuple[str, int]] = Counter()
         self.rm = RmState(links=self.trained_links())
+        self.vram_used = 0
+        self.fifo = Fifo(self)
         self.registers = self.after_boot()
         if self.bound:
             self.start_gsp()
@@ -147,6 +150,25 @@ class NvGpu:
         self.registers[WPR2_HIGH] = (end - 1) >> 12 << 4
         self.registers[GSP_RISCV_CPUCTL] = RISCV_ACTIVE
         self.registers[GSP_OS] = 1  # guess: the version of its application
+
+    @property
+    def vram_free(self) -> int:
+        """What may be allocated. # guess: the driver keeps the end for itself, with the region that it locked"""
+        kept = WPR2_BYTES + 2 * MIB if self.machine.driver else 0
+        return self.chip.vram_size - kept - self.vram_used
+
+    def give_back(self, size: int) -> None:
+        self.vram_used -= size
+
+    def timer_ns(self) -> int:
+        """The GPU's timer, PTIMER: nanoseconds since boot. # guess: real ones count from 1970"""
+        return int(self.machine.uptime_s() * 1e9)
+
+    def fall_off(self) -> None:
+        """It is gone from the bus; a driver says Xid 79."""
+        self.lost = True
+        if self.machine.driver:
+            self.machine.xid(self, 79, "GPU has fallen off the bus.")
 
     def stop_gsp(self) -> None:
         """As a driver that unloads leaves it; the scratch bits stay."""

@@ -16,7 +16,9 @@ _BUILD = "Release Build  (root@localhost)"
 
 
 class Machine:
-    """`driver`: the version of the loaded driver, "" without one; `is_admin`: whether its caller has CAP_SYS_ADMIN."""
+    """`driver`: the version of the loaded driver, "" without one; `is_admin`: whether its caller has CAP_SYS_ADMIN.
+
+    `missing_nodes`, `denied_nodes`: of /dev, as in a container; `unloading`: the driver's module goes away now."""
 
     def __init__(
         self, chip: NvChip, count: int, clock: Clock, *, driver: str = DEFAULT_DRIVER, is_admin: bool = True
@@ -25,6 +27,9 @@ class Machine:
         self.clock = clock
         self.driver = driver
         self.is_admin = is_admin
+        self.missing_nodes: set[str] = set()
+        self.denied_nodes: set[str] = set()
+        self.unloading = False
         self._log: list[str] = []
         if driver:
             self._say(_LOADED_S, f"NVRM: loading {self._id_line()}")

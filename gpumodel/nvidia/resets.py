@@ -85,6 +85,7 @@ def strike(gpu: NvGpu, method: str) -> None:
     rm.remap_pending, rm.uncorrected = False, 0
     rm.links = gpu.trained_links()
     rm.recovery_action = NODE_REBOOT if rm.recovery_action == NODE_REBOOT else 0
+    gpu.fifo.reset()
     gpu.resets_done.append(method)
     for fault, value in gpu.placed:
         if fault.stays_after(method):

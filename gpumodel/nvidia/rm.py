@@ -1,4 +1,5 @@
 """The driver's resource manager (RM), modelled: clients, devices, subdevices, and the controls that tell a GPU's state.
+Memory, channels and engines are in objects.py.
 
 What is refused with which status: open-gpu-kernel-modules 580.105.08: resserv rs_resource.c resControlLookup (unknown
 control: NOT_SUPPORTED, wrong size: INVALID_PARAM_STRUCT), rs_client.c (unknown object: OBJECT_NOT_FOUND), rs_server.c
@@ -12,20 +13,23 @@ import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+from gpumodel.nvidia import objects
 from gpumodel.nvidia.chips import NvChip
 from gpumodel.nvidia.gpu import NvGpu
 from gpumodel.nvidia.machine import Machine
+from gpumodel.nvidia.memory import Backing
 from gpumodel.nvidia.resets import unload
 
 OK = 0x00
 INSERT_DUPLICATE_NAME, NO_PERMISSION, INVALID_ARGUMENT, INVALID_CLASS = 0x19, 0x1B, 0x1F, 0x22
 INVALID_OBJECT_HANDLE, INVALID_OBJECT_PARENT, INVALID_PARAM_STRUCT, INVALID_STATE = 0x33, 0x36, 0x3A, 0x40
-NOT_SUPPORTED, OBJECT_NOT_FOUND, GPU_IS_LOST, TIMEOUT = 0x56, 0x57, 0x0F, 0x65
+NOT_SUPPORTED, OBJECT_NOT_FOUND, GPU_IS_LOST, TIMEOUT, INVALID_BASE, INVALID_LIMIT = 0x56, 0x57, 0x0F, 0x65, 0x20, 0x2E
 
 ROOT_CLASSES = (0x00, 0x01, 0x41)
 ROOT, DEVICE, SUBDEVICE, SHARED_DATA = 0x41, 0x80, 0x2080, 0xDE
-PAGE_BYTES, READ_ONLY = 4096, 1
+PAGE_BYTES, READ_ONLY, DOORBELL_BYTES = 4096, 1, 64 << 10
 # cl00de.h, compiled, of branches 570, 580, 590: offsets of clocks, bytes of a clock, throttling, power limit, temperatures,
 # average power; which temperature is that of HBM
 PAGES = (
@@ -51,6 +55,12 @@ class _Object:
     number: int
     parent: int
     gpu: NvGpu | None = None
+    payload: Any = None  # what it stands for (objects.py)
+
+    @property
+    def kind(self) -> int:
+        """The class that controls name: one for all generations of channels."""
+        return objects.CHANNEL_KIND if self.number in objects.CHANNELS else self.number
 
 
 @dataclass(slots=True)
@@ -58,6 +68,13 @@ class _Client:
     handle: int
     file: int
     objects: dict[int, _Object] = field(default_factory=dict)
+    next_handle: int = 0xCAF00000  # RS_UNIQUE_HANDLE_BASE: where RM is to pick
+
+    def clear(self) -> None:
+        """Every object is freed, channels first (resource_list.h: free priority)."""
+        for item in self.objects.values():
+            objects.freed(item.gpu, item.payload)
+        self.objects.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +128,7 @@ class Rm:
 
     def close_clients(self, file: int) -> None:
         for handle in [handle for handle, client in self.clients.items() if client.file == file]:
-            del self.clients[handle]
+            self.clients.pop(handle).clear()
 
     # ---- escapes
 
@@ -141,13 +158,45 @@ class Rm:
             return INVALID_ARGUMENT, handle
         if handle in client.objects or handle == root:
             return INSERT_DUPLICATE_NAME, handle
+        if not handle:
+            handle, client.next_handle = client.next_handle, client.next_handle + 1
         if number == DEVICE:
             return self._new_device(client, above, handle, params)
         if number == SUBDEVICE:
             return self._new_subdevice(client, above, parent, handle, params)
         if number == SHARED_DATA:
             return self._new_shared_data(client, above, parent, handle, params)
+        if number in objects.CLASSES:
+            return self._new_object(
+                client, above, parent, handle, number, b"" if params is None else bytes(params)
+            ), handle
         return NOT_SUPPORTED, handle  # known to the driver, not to this model yet
+
+    def _new_object(self, client: _Client, above: _Object, parent: int, handle: int, number: int, params: bytes) -> int:
+        """What work needs: memory, VA spaces, channels, engines."""
+        known = objects.CLASSES[number]
+        if above.number not in known.parents:
+            return INVALID_OBJECT_PARENT
+        gpu = above.gpu
+        assert gpu is not None, "each of its parents hangs below a device"
+        if number not in class_list(gpu.chip):
+            return INVALID_CLASS
+        if len(params) != known.sizes[self.branch] and (params or known.required):
+            return INVALID_ARGUMENT
+        if gpu.lost:
+            return GPU_IS_LOST
+        if known.needs_gsp and not self.stick_for_gsp(gpu):
+            return TIMEOUT
+        status, payload = known.make(objects.Request(self, client, gpu, number, parent, above, params))
+        if status == OK:
+            client.objects[handle] = _Object(number, parent, gpu, payload)
+        return status
+
+    def stick_for_gsp(self, gpu: NvGpu | None = None) -> bool:
+        """Wait for the firmware's answer; whether there is one. None: there is none."""
+        alive = gpu is not None and gpu.rm.gsp_alive
+        self.stick(GSP_ANSWER_S if alive else GSP_TIMEOUT_S)
+        return alive
 
     def _new_client(self, file: int, handle: int) -> tuple[int, int]:
         if handle in self.clients:
@@ -196,8 +245,8 @@ class Rm:
         client.objects[handle] = _Object(SHARED_DATA, parent, above.gpu)
         return OK, handle
 
-    def map_memory(self, data: bytearray) -> NvGpu | None:
-        """NVOS33: whose page may be mapped through the file that it names; None with the status in `data`."""
+    def map_memory(self, data: bytearray) -> _Object | None:
+        """NVOS33: what may be mapped through the file that it names; None with the status in `data`."""
         root, device, handle = struct.unpack_from("<III", data)
         offset, size = struct.unpack_from("<QQ", data, 16)
         flags = struct.unpack_from("<I", data, 44)[0]
@@ -208,10 +257,10 @@ class Rm:
             status = INVALID_OBJECT_HANDLE
         elif memory is None or device not in client.objects:
             status = OBJECT_NOT_FOUND
-        elif memory.number != SHARED_DATA or offset or not 0 < size <= PAGE_BYTES or flags & 3 != READ_ONLY:
-            status = INVALID_ARGUMENT  # guess: which of its checks answers first
+        else:
+            status = _mappable(memory, offset, size, read_only=flags & 3 == READ_ONLY)
         struct.pack_into("<I", data, 40, status)
-        return memory.gpu if status == OK and memory is not None else None
+        return memory if status == OK else None
 
     def shared_page(self, gpu: NvGpu) -> bytes:
         """What the page holds now: the groups that somebody polls."""
@@ -240,14 +289,18 @@ class Rm:
         if client is None:
             status = INVALID_OBJECT_HANDLE
         elif handle == root:
-            del self.clients[root]
+            self.clients.pop(root).clear()
         elif handle not in client.objects:
             status = OBJECT_NOT_FOUND
         else:
-            for below in [key for key, item in client.objects.items() if item.parent == handle]:
-                del client.objects[below]
-            del client.objects[handle]
+            self._free(client, handle)
         struct.pack_into("<I", data, 12, status)
+
+    def _free(self, client: _Client, handle: int) -> None:
+        for below in [key for key, item in client.objects.items() if item.parent == handle]:
+            self._free(client, below)
+        item = client.objects.pop(handle)
+        objects.freed(item.gpu, item.payload)
 
     def control(self, data: bytearray, params: bytearray | None) -> None:
         """NVOS54."""
@@ -264,6 +317,8 @@ class Rm:
         target = _Object(ROOT, 0) if handle == root else client.objects.get(handle)
         if target is None:
             return OBJECT_NOT_FOUND
+        if command in objects.CONTROLS:
+            return self._object_control(target, command, params)
         known = CONTROLS.get(command)
         wanted = known.sizes[self.branch] if known else None
         if known is None or wanted is None or known.on != target.number:
@@ -275,11 +330,37 @@ class Rm:
             return NO_PERMISSION
         if target.gpu is not None and target.gpu.lost:
             return GPU_IS_LOST
-        if known.needs_gsp and target.gpu is not None:
-            self.stick(GSP_ANSWER_S if target.gpu.rm.gsp_alive else GSP_TIMEOUT_S)
-            if not target.gpu.rm.gsp_alive:
-                return TIMEOUT
+        if known.needs_gsp and target.gpu is not None and not self.stick_for_gsp(target.gpu):
+            return TIMEOUT
         return known.answer(self, target.gpu, params)
+
+    def _object_control(self, target: _Object, command: int, params: bytearray | None) -> int:
+        kind, sizes, needs_gsp, answer = objects.CONTROLS[command]
+        if target.kind != kind:
+            return NOT_SUPPORTED
+        if params is None or len(params) != sizes[self.branch]:
+            return INVALID_PARAM_STRUCT
+        assert target.gpu is not None, "every object of a GPU's knows it"
+        if target.gpu.lost:
+            return GPU_IS_LOST
+        if needs_gsp and not self.stick_for_gsp(target.gpu):
+            return TIMEOUT
+        return answer(self, target, params)
+
+
+def _mappable(memory: _Object, offset: int, size: int, *, read_only: bool) -> int:
+    """memMap_IMPL (mapping_cpu.c): which check answers. The page of telemetry may only be read."""
+    if isinstance(memory.payload, objects.Doorbell):
+        length = DOORBELL_BYTES
+    elif isinstance(memory.payload, Backing):
+        length = memory.payload.size
+    elif memory.number == SHARED_DATA and read_only:
+        length = PAGE_BYTES
+    else:
+        return INVALID_ARGUMENT  # guess: which of its checks answers first
+    if offset >= length:
+        return INVALID_BASE
+    return OK if size and offset + size <= length else INVALID_LIMIT
 
 
 # ---- the controls; each gets RM, the GPU (None: the client's own) and the parameters to fill
@@ -317,9 +398,14 @@ def _drain_state(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
 
 def _class_list(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
     assert gpu is not None
-    numbers = (*_COMMON_CLASSES, *gpu.chip.classes)
+    numbers = class_list(gpu.chip)
     struct.pack_into(f"<{1 + len(numbers)}I", params, 0, len(numbers), *numbers)
     return OK
+
+
+def class_list(chip: NvChip) -> tuple[int, ...]:
+    """What GET_CLASSLIST_V2 tells, of the classes that matter here."""
+    return tuple(dict.fromkeys((*_COMMON_CLASSES, *chip.classes, *chip.older_classes)))
 
 
 def _name(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
@@ -372,8 +458,8 @@ def _fabric(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
 _FB: dict[int, Callable[[NvChip], int]] = {
     0x05: lambda chip: 1 << (chip.vram_size - 1).bit_length() - 10,
     0x08: lambda chip: chip.vram_size >> 10,
-    0x16: lambda chip: chip.vram_size >> 10,
 }
+_FB_FREE = 0x16
 
 
 def _fb_info(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
@@ -383,9 +469,10 @@ def _fb_info(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
         return INVALID_ARGUMENT
     for place in range(count):
         index = struct.unpack_from("<I", params, 4 + 8 * place)[0]
-        if index not in _FB:
+        if index not in _FB and index != _FB_FREE:
             return INVALID_ARGUMENT
-        struct.pack_into("<I", params, 8 + 8 * place, _FB[index](gpu.chip))
+        value = gpu.vram_free >> 10 if index == _FB_FREE else _FB[index](gpu.chip)
+        struct.pack_into("<I", params, 8 + 8 * place, value)
     return OK
 
 
@@ -435,6 +522,19 @@ def _pstate(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
     return OK
 
 
+def _engines(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
+    """CE_GET_ALL_CAPS: which copy engines are there; what each can do is left empty. # guess"""
+    assert gpu is not None
+    struct.pack_into("<Q", params, 128, (1 << gpu.chip.copy_engines) - 1)
+    return OK
+
+
+def _time(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
+    assert gpu is not None
+    struct.pack_into("<Q", params, 0, gpu.timer_ns())
+    return OK
+
+
 def _no_errors(rm: Rm, gpu: NvGpu | None, params: bytearray) -> int:
     return OK
 
@@ -464,4 +564,6 @@ CONTROLS: dict[int, _Control] = {
     0x20803404: _Control(SUBDEVICE, (None, 2, 2), _repair, needs_gsp=True),
     0x20801344: _Control(SUBDEVICE, _same(6152), _remapped, needs_gsp=True),
     0x20802068: _Control(SUBDEVICE, _same(4), _pstate, needs_gsp=True),
+    0x20802A0A: _Control(SUBDEVICE, _same(136), _engines),
+    0x20800403: _Control(SUBDEVICE, _same(8), _time),
 }

@@ -16,7 +16,8 @@ The first says what would be done, and changes nothing. The second asks, then ru
 kernel's log, a timeline and the versions.
 
 Exit: 0 not reproduced. 1 reproduced, or an iteration failed. 2 an iteration could not be judged. 3 refused: somebody
-holds a GPU, a driver is in the way, nobody to ask. 64 wrong arguments. 69 no such GPU. 77 not root. 130 interrupted.
+holds a GPU, a driver is in the way, a GPU is not well before, nobody to ask. 64 wrong arguments. 69 no such GPU. 70 a
+defect of this script. 74 the system refused something in between. 77 not permitted. 130 interrupted.
 Made by @TOOL@ from its scenario @NAME@."""
 
 from __future__ import annotations
@@ -27,21 +28,24 @@ import mmap
 import os
 import platform
 import re
+import signal
 import struct
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 SCENARIO: dict[str, Any] = {}
 SYS = Path("/sys")
 DEVICES = SYS / "bus/pci/devices"
-AMD = "0x1002"
 PYTHON = str(Path("/proc/self/exe").resolve())  # sys.executable is empty where there is no PATH
 PASS, UNKNOWN, FAIL, REPRODUCED = "pass", "UNKNOWN", "FAIL", "REPRODUCED"
+KNOWN: list[Any] = []  # what was wrong before anything was done: nobody's doing
 
 
 class Refused(Exception):
@@ -68,7 +72,7 @@ def find_gpus(wanted: list[Any]) -> list[Any]:
     """Bus addresses of the supported GPUs, or of those that were asked for."""
     found = []
     for device in sorted(DEVICES.glob("*")) if DEVICES.is_dir() else []:
-        if word(device / "vendor") == AMD and int(word(device / "device", "0"), 16) in SCENARIO["ids"]:
+        if word(device / "vendor") == "0x1002" and int(word(device / "device", "0"), 16) in SCENARIO["ids"]:
             found.append(device.name)
     missing = [bdf for bdf in wanted if bdf not in found]
     if missing:
@@ -167,6 +171,8 @@ class KernelLog(threading.Thread):
     def take(self) -> list[Any]:
         """Matches since the last call; the kernel's writers are given a moment."""
         time.sleep(0.3)
+        if not self.is_alive():
+            raise Refused(74, "the kernel's log is not kept any more (is the disk full?), so nothing can be told of it")
         found, self.matches = self.matches, []
         return found
 
@@ -213,27 +219,29 @@ class Registers:
     Linux v7.3 asic_reg/mp/mp_13_0_6_offset.h on base 0x16000; amdgpu_discovery.c (memory size, signature)."""
 
     MP0_33, MP0_35, MP0_81, MP0_92 = ((0x16000 + at) * 4 for at in (0x61, 0x63, 0x91, 0x9C))
-    MP1_66, MP1_82, MP1_90 = ((0x16000 + at) * 4 for at in (0x282, 0x292, 0x29A))
     MEMSIZE = 0xDE3 * 4
+    # ---- section: hive-reset
+    MP1_66, MP1_82, MP1_90 = ((0x16000 + at) * 4 for at in (0x282, 0x292, 0x29A))
+    # ---- section: xgmi
     INDEX2, DATA2, INDEX2_HI = 0x38, 0x3C, 0x44
+    # ---- section: all
 
     def __init__(self, bdf: str, writable: bool = False) -> None:
         self.bdf = bdf
         self.place = DEVICES / bdf
-        handle = os.open(str(self.place / "resource5"), os.O_RDWR if writable else os.O_RDONLY)
-        try:
-            size = os.fstat(handle).st_size
-            access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-            self.view = memoryview(mmap.mmap(handle, size, mmap.MAP_SHARED, access)).cast("I")
-        finally:
-            os.close(handle)
+        access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        with (self.place / "resource5").open("r+b" if writable else "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            self.view = memoryview(mmap.mmap(file.fileno(), size, mmap.MAP_SHARED, access)).cast("I")
 
     def read(self, at: int) -> int:
         return self.view[at // 4]
 
+    # ---- section: hive-reset xgmi
     def write(self, at: int, value: int) -> None:
         self.view[at // 4] = value
 
+    # ---- section: all
     def state(self) -> str:
         """What the boot firmware says, in words."""
         ready = "ready" if self.booted() else "NOT READY"
@@ -250,14 +258,11 @@ class Registers:
     def signature(self) -> int:
         """First word of the discovery table, 64 KiB before the end of VRAM; -1 where BAR0 does not show it."""
         end = self.read(self.MEMSIZE) << 20
-        handle = os.open(str(self.place / "resource0"), os.O_RDONLY)
-        try:
-            if not 0x10000 < end <= os.fstat(handle).st_size:
+        with (self.place / "resource0").open("rb", buffering=0) as file:
+            if not 0x10000 < end <= os.fstat(file.fileno()).st_size:
                 return -1
-            with mmap.mmap(handle, 4096, mmap.MAP_SHARED, mmap.PROT_READ, offset=end - 0x10000) as view:
+            with mmap.mmap(file.fileno(), 4096, mmap.MAP_SHARED, mmap.PROT_READ, offset=end - 0x10000) as view:
                 return int(struct.unpack("<I", view[:4])[0])
-        finally:
-            os.close(handle)
 
 
 # ---- section: flr bus-reset hive-reset
@@ -292,6 +297,7 @@ def config_of(bdf: str) -> list[Any]:
     return [*kept, (4, struct.pack("<H", (command | 2) & ~4))]
 
 
+# ---- section: registers
 def config_write(bdf: str, rows: list[Any]) -> None:
     handle = os.open(str(DEVICES / bdf / "config"), os.O_WRONLY)
     try:
@@ -301,6 +307,13 @@ def config_write(bdf: str, rows: list[Any]) -> None:
         os.close(handle)
 
 
+def decode_memory(bdf: str) -> None:
+    """Without a driver nobody may have switched it on, and all registers read as ones."""
+    (command,) = struct.unpack_from("<H", (DEVICES / bdf / "config").read_bytes(), 4)
+    config_write(bdf, [(4, struct.pack("<H", command | 2))])
+
+
+# ---- section: hive-reset
 def smu_message(registers: Registers, message: int, argument: int) -> None:
     """smu_cmn.c: response cleared, argument, message; the answer must be 1."""
     registers.write(Registers.MP1_90, 0)
@@ -318,29 +331,49 @@ def smu_message(registers: Registers, message: int, argument: int) -> None:
 
 def hive_reset(bdfs: list[Any], limit_s: float) -> None:
     """mode1 of every GPU together: amdgpu_device.c amdgpu_device_mode1_reset, within a second of each other."""
-    for bdf in bdfs:
-        config = DEVICES / bdf / "config"
-        (command,) = struct.unpack_from("<H", config.read_bytes(), 4)
-        config_write(bdf, [(4, struct.pack("<H", command | 2))])
     opened = [Registers(bdf, writable=True) for bdf in bdfs]
     for registers in opened:
         smu_message(registers, 1, 1)  # TestMessage: every member must answer before the first is reset
     kept = {bdf: config_of(bdf) for bdf in bdfs}
-    for bdf in bdfs:
-        config_write(bdf, kept[bdf][-1:])  # bus mastering off
-    for registers in opened:
-        smu_message(registers, 3, 1)  # GfxDriverReset, mode1
-    time.sleep(0.5)  # no register may be touched meanwhile
-    for bdf in bdfs:
-        config_write(bdf, [(4, b"\0\0"), *kept[bdf]])
+    wrong: list[Any] = []
+    came: list[Any] = []  # signals wait: a hive of which some members are in reset must not be left
+    waiting = [number for number in (1, 2, 15) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda *got: came.append(got)) for number in waiting}
+    try:
+        for bdf in bdfs:
+            config_write(bdf, kept[bdf][-1:])  # bus mastering off
+        for registers in opened:
+            try:
+                smu_message(registers, 3, 1)  # GfxDriverReset, mode1
+            except Failed as error:  # the others are told all the same: their links need each other
+                wrong.append(str(error))
+        time.sleep(0.5)  # no register may be touched meanwhile
+        for bdf in bdfs:
+            try:
+                config_write(bdf, [(4, b"\0\0"), *kept[bdf]])
+            except OSError as error:
+                wrong.append(f"{bdf}: {error}")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
+    if wrong:
+        raise Failed("; ".join(wrong))
     await_boot(opened, limit_s, "mode1")
 
 
 # ---- section: flr bus-reset
 def pci_reset(bdf: str, method: str, limit_s: float) -> None:
     """A reset by the kernel's PCI core: `flr` or `bus`."""
-    written(DEVICES / bdf / "reset_method", method, 10)
-    written(DEVICES / bdf / "reset", "1", limit_s)
+    way = DEVICES / bdf / "reset_method"
+    before = word(way, "")
+    written(way, method, 10)
+    try:
+        written(DEVICES / bdf / "reset", "1", limit_s)
+    finally:
+        with suppress(Failed):  # a function that is gone is told by look()
+            written(way, before.replace(" ", ","), 10)
     with suppress(OSError, ValueError):  # that its registers cannot be read, or that it is gone, is told by look()
         if present(bdf):
             await_boot([Registers(bdf)], min(limit_s, 300), method)
@@ -359,7 +392,7 @@ def links_down(bdf: str) -> list[Any]:
         state = registers.read(Registers.DATA2) & 0xFF
         registers.write(Registers.INDEX2_HI, 0)
         if state not in (0x81, 0xD1):
-            found.append(f"{bdf}: XGMI link {link} is down (state {state:#04x})")
+            found.append(("amd.xgmi.link", f"{bdf}: XGMI link {link} is down (state {state:#04x})"))
     return found
 
 
@@ -368,13 +401,9 @@ def kernel_recover(bdf: str, limit_s: float) -> None:
     """Reading this file has amdgpu reset the GPU, and its hive (amdgpu_fence.c gpu_recover_get); it shows 0, or an error."""
     path = debugfs(bdf) / "amdgpu_gpu_recover"
     if not path.exists():
-        raise Refused(
-            69,
-            f"{path} is not there: debugfs is not mounted (mount -t debugfs none /sys/kernel/debug), or gpu_recovery=0",
-        )
-    said = apart(
-        [PYTHON, "-I", "-c", f"print(open({str(path)!r}).read())"], limit_s, f"a reset of {bdf} through amdgpu"
-    )
+        raise Refused(69, f"{path} is not there: debugfs is not mounted on /sys/kernel/debug, or gpu_recovery=0")
+    code = f"print(open({str(path)!r}).read())"
+    said = apart([PYTHON, "-I", "-c", code], limit_s, f"a reset of {bdf} through amdgpu")
     numbers = re.findall(r"-?\d+", said)
     if not numbers or int(numbers[-1]):
         raise Failed(f"amdgpu says that its reset of {bdf} failed: {said or 'nothing'}")
@@ -430,31 +459,65 @@ def act(action: dict[str, Any], bdfs: list[Any]) -> None:
 
 
 def present(bdf: str) -> bool:
-    return (DEVICES / bdf / "config").read_bytes()[:2] == b"\x02\x10"
+    with suppress(OSError):
+        return (DEVICES / bdf / "config").read_bytes()[:2] == b"\x02\x10"
+    return False
+
+
+def look_at(bdf: str) -> tuple[Any, ...]:
+    """(code of what is wrong or "", the same in words)."""
+    (command,) = struct.unpack_from("<H", (DEVICES / bdf / "config").read_bytes(), 4)
+    if not command & 2:
+        return "pci.memory-off", f"{bdf}: memory decoding is off in its config space"
+    registers = Registers(bdf)
+    if registers.read(Registers.MP0_33) == registers.read(Registers.MEMSIZE) == 0xFFFFFFFF:
+        return "pci.bar-dead", f"{bdf}: config space answers, every register reads all ones"
+    if not registers.booted():
+        return "amd.psp.bootloader", registers.state()
+    if registers.signature() not in (-1, 0x28211407):
+        return "amd.discovery.signature", f"{bdf}: signature of the table {registers.signature():#x}, not 0x28211407"
+    return "", registers.state()
 
 
 def look(bdfs: list[Any]) -> tuple[Any, ...]:
-    """(what is wrong, what could not be told, what was seen), in words, of each GPU after an iteration."""
-    wrong, unsure, seen = [], [], []
+    """((code, words) of what is wrong, words of what could not be told, of what was seen) of the GPUs now."""
+    wrong: list[Any] = []
+    seen, unsure = wrong[:], wrong[:]
     for bdf in bdfs:
+        power = word(DEVICES / bdf / "power_state", "unknown")
         if not present(bdf):
-            wrong.append(f"{bdf} is gone from the bus: config space reads all ones")
-            continue
-        try:
-            registers = Registers(bdf)
-            seen.append(registers.state())
-            if not registers.booted():
-                wrong.append(registers.state())
-            elif registers.signature() not in (-1, 0x28211407):
-                wrong.append(f"{bdf}: the discovery table's signature is {registers.signature():#010x}, not 0x28211407")
-        except (OSError, ValueError) as error:
-            unsure.append(f"{bdf}: its registers cannot be read: {error}")
+            wrong.append(("pci.lost", f"{bdf} is gone from the bus: config space reads all ones, or is not there"))
+        elif power not in ("D0", "unknown"):
+            unsure.append(f"{bdf} is asleep ({power}): its registers say nothing")
+        else:
+            try:
+                code, text = look_at(bdf)
+                (wrong if code else seen).append((code, text) if code else text)
+            except (OSError, ValueError, struct.error) as error:
+                unsure.append(f"{bdf}: its registers cannot be read: {error}")
     # ---- section: xgmi
-    wrong = wrong or [text for bdf in bdfs for text in links_down(bdf)]
+    wrong = wrong or [one for bdf in bdfs if not unsure for one in links_down(bdf)]
     # ---- section: driver
     seen, unsure = seen + unsure, []  # a bound driver may keep its registers to itself: its word counts
     # ---- section: all
-    return wrong, unsure, seen
+    known = [text.split(" (")[0] for _, text in KNOWN]
+    return [one for one in wrong if one[1].split(" (")[0] not in known], unsure, seen
+
+
+def look_before(bdfs: list[Any]) -> None:
+    """What is wrong before does not count afterwards; on a GPU that is sick already an iteration would say nothing."""
+    # ---- section: modprobe
+    if SCENARIO["driver"] == "unloaded":
+        return
+    # ---- section: registers
+    for bdf in bdfs:
+        decode_memory(bdf)
+    # ---- section: all
+    wrong, unsure, _ = look(bdfs)
+    KNOWN.extend(wrong)
+    sick = unsure + [text for code, text in wrong if code != "amd.xgmi.link"]
+    if sick:
+        raise Refused(77 if unsure else 3, f"not well before anything was done: {'; '.join(sick)}")
 
 
 def iterate(bdfs: list[Any], log: KernelLog, timeline: Timeline) -> tuple[Any, ...]:
@@ -464,7 +527,7 @@ def iterate(bdfs: list[Any], log: KernelLog, timeline: Timeline) -> tuple[Any, .
         timeline.add("action", name=action["name"], state="begin")
         try:
             act(action, bdfs)
-        except Failed as error:
+        except (Failed, OSError, ValueError, struct.error) as error:
             failed.append((action["name"], str(error)))
         timeline.add("action", name=action["name"], state=failed[-1][1] if failed else "done")
         if failed:
@@ -474,11 +537,14 @@ def iterate(bdfs: list[Any], log: KernelLog, timeline: Timeline) -> tuple[Any, .
     timeline.add("look", wrong=wrong, unsure=unsure, seen=seen, kernel_log=lines)
     why = [f"kernel log: {line}" for name, line in lines if name in SCENARIO["reproduced_log"]]
     why += [text for name, text in failed if name in SCENARIO["reproduced_actions"]]
-    why += wrong if SCENARIO["findings"] else []
+    why += [text for code, text in wrong if any(fnmatchcase(code, one) for one in SCENARIO["findings"])]
     if why:
         return REPRODUCED, why
     if failed or wrong:
-        return FAIL, [text for _, text in failed] + wrong
+        return FAIL, [text for _, text in failed + wrong]
+    # ---- section: proved
+    unsure += [f"the kernel's log shows no {name}" for name in set(SCENARIO["proofs"]) - {name for name, _ in lines}]
+    # ---- section: all
     return (UNKNOWN, unsure) if unsure else (PASS, seen)
 
 
@@ -525,6 +591,7 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join(f"  {row}" for row in versions(bdfs)))
         return 0
     check(bdfs, options)
+    look_before(bdfs)
     folder = Path(options.output or f"{SCENARIO['name']}-{time.strftime('%Y%m%dT%H%M%S')}")
     folder.mkdir(mode=0o700)
     print(f"into {folder}/", flush=True)
@@ -545,6 +612,7 @@ def run(options: argparse.Namespace) -> int:
 def repeat(options: argparse.Namespace, bdfs: list[Any], log: KernelLog, timeline: Timeline) -> tuple[Any, ...]:
     """(exit code, words of the iterations)."""
     results: list[Any] = []
+    began = time.monotonic()
     for number in range(1, options.count + 1):
         started = time.monotonic()
         timeline.add("iteration", number=number, state="begin")
@@ -560,8 +628,13 @@ def repeat(options: argparse.Namespace, bdfs: list[Any], log: KernelLog, timelin
         print(f"{result} ({time.monotonic() - started:.1f} s)", flush=True)
         for line in why if result != PASS else []:
             print(f"    {line}", flush=True)
-        if result in (FAIL, REPRODUCED) and not options.keep_going:
-            break
+        if result in (FAIL, REPRODUCED) and (not options.keep_going or look(bdfs)[0]):
+            break  # on GPUs that are not as before, further iterations would say nothing
+        if time.monotonic() - began > SCENARIO["duration_s"]:
+            break  # the scenario's time limit
+        # ---- section: pause
+        time.sleep(SCENARIO["pause_s"])
+        # ---- section: all
     worst = {FAIL: 1, REPRODUCED: 1, UNKNOWN: 2}
     codes = [worst[result] for result in results if result != PASS]
     return min(codes, default=0), results
@@ -575,13 +648,16 @@ def main() -> int:
     parser.add_argument("--gpu", action="append", default=[], metavar="BDF", help="only this GPU; repeatable")
     parser.add_argument("--limit", type=float, metavar="SECONDS", help="for one action, instead of the scenario's own")
     parser.add_argument("-o", "--output", metavar="DIR", help="a new folder for log, timeline and versions")
-    parser.add_argument("--keep-going", action="store_true", help="go on after an iteration that does not pass")
+    parser.add_argument("--keep-going", action="store_true", help="go on after it, if all is as before")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, change nothing")
     try:
         options = parser.parse_args()
     except SystemExit as ending:
         return 64 if ending.code else 0
+    if options.count < 1 or not (options.limit is None or 0 < options.limit < 1e6):
+        print("wrong arguments: --count is 1 or more, --limit more than 0", file=sys.stderr)
+        return 64
     for action in SCENARIO["actions"] if options.limit else []:
         action["duration_s"] = options.limit
     try:
@@ -589,11 +665,14 @@ def main() -> int:
     except Refused as refusal:
         print(f"refused: {refusal}", file=sys.stderr)
         return int(refusal.code)
-    except FileExistsError as error:
-        print(f"refused: {error.filename} is there already; nothing is overwritten", file=sys.stderr)
-        return 3
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        print(f"stopped: {error}; nothing is overwritten", file=sys.stderr)
+        return 3 if isinstance(error, FileExistsError) else 74
+    except Exception:  # noqa: BLE001 - a defect of this script is no verdict, and exit code 1 is one
+        traceback.print_exc()
+        return 70
 
 
 if __name__ == "__main__":

@@ -245,3 +245,17 @@ def test_interrupted_run_ends_in_order(tmp_path: Path, capsys: pytest.CaptureFix
     assert gpumend.check_bundle(folder).ok, "the folder is complete: it says that it was interrupted"
     assert json.loads((folder / "result.json").read_text())["outcome"] == "interrupted"
     assert call(capsys, "repro", "check", str(folder))[0] == 0
+
+
+def test_asking_names_every_step_and_whom_else_it_hits(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the file says of itself."""
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    words = ("repro", "run", "hive-reset-loop-userspace")
+    code, _, err = call(capsys, "--on", "model:mi350x*2", "-g", "1", *words)
+    assert code == Exit.REFUSED
+    assert "1. reset: reset (method hive-reset) on all" in err
+    assert "if the GPUs are not as before: bus-reset: reset (method bus-reset) on all" in err
+    assert "others of its hive, which may be GPU 0 (" in err

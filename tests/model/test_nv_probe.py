@@ -155,6 +155,15 @@ def test_every_fault_of_the_catalogue_is_in_one_of_the_tables() -> None:
     assert covered == {fault.name for fault in nvidia.catalogue() if fault.shows_at == "look"}
 
 
+UNSEEN = sorted(fault.name for fault in nvidia.catalogue() if fault.shows_at == "work")
+
+
+@pytest.mark.parametrize("fault", UNSEEN)
+def test_probe_cannot_see_what_only_work_meets(fault: str) -> None:
+    report = one(f"h200?fault={fault}")
+    assert (report.health, report.findings) == (Health.HEALTHY, ())
+
+
 def test_probe_finding_codes_all_have_a_rule() -> None:
     root = Path(__file__).resolve().parents[2] / "probe"
     text = "".join(
@@ -332,7 +341,7 @@ def test_probe_exit_codes(capsys: pytest.CaptureFixture[str], spec: str, code: i
 @pytest.mark.parametrize(
     "command",
     [
-        ("reset", "--selftest", "--yes"), ("selftest",), ("regs", "read", "GRBM_STATUS"), ("discovery", "show"),
+        ("reset", "--selftest", "--yes"), ("regs", "read", "GRBM_STATUS"), ("discovery", "show"),
         ("discovery", "save"), ("trace", "record", "--output", "x.jsonl"), ("firmware", "needed"),
         ("repro", "run", "hive-reset-loop-userspace", "--yes"),
     ],
@@ -354,11 +363,10 @@ def test_command_on_a_mixed_machine_names_the_gpus_that_it_can_take(capsys: pyte
     assert run(capsys, "--on", "model:h200", "--on", "model:mi300x", "-g", "1", "reset", "--dry-run")[0] == 0
 
 
-@pytest.mark.parametrize("call", ["open", "selftest", "reset"])
+@pytest.mark.parametrize("call", ["open_hive", "reset"])
 def test_api_that_is_not_built_for_nvidia_raises_a_usage_error(call: str) -> None:
     doors: dict[str, Callable[[], Any]] = {
-        "open": lambda: gpumend.open("model:h200"),
-        "selftest": lambda: gpumend.selftest(["model:h200"]),
+        "open_hive": lambda: gpumend.open_hive("model:h200"),
         "reset": lambda: gpumend.reset(["model:h200"], selftest=True),
     }
     with pytest.raises(UsageError) as caught:

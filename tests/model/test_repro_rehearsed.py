@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import cli
 import gpumend
 from base.errors import Exit, Refused
 from base.runs import RunOutcome
+from repro.runner import Silent
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "docs/json.schema.json").read_text())
@@ -135,3 +138,30 @@ def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(told.out)
     jsonschema.validate(body, SCHEMA)
     return body
+
+
+def test_interrupted_iteration_is_looked_at_and_what_it_did_is_put_back(tmp_path: Path) -> None:
+    """The last look was before it began: what it broke must not go unseen."""
+    scenario = tmp_path / "two.yaml"
+    scenario.write_text("""\
+name: two
+shows: a start that is killed, and then a wait in which somebody interrupts
+parts: [all]
+through: userspace
+actions: [{name: killed, module: boot, kill_at: gfx}, {name: long, module: wait, seconds: 1}]
+watch: [probe]
+reproduced: [{finding: "amd.smu.*"}]
+restore: [{name: reset, module: reset, method: auto}]
+""")
+
+    class Impatient(Silent):
+        def acting(self, action: Any) -> None:
+            if action.name == "killed":
+                os.kill(os.getpid(), signal.SIGINT)
+
+    found = gpumend.list_gpus(["model:mi350x?fault=discovery-clobbered-after:unclean-exit"])
+    folder = tmp_path / "run"
+    report = gpumend.run_scenario(gpumend.read_scenario(str(scenario)), found, found, folder, onlooker=Impatient())
+    assert (report.outcome, report.restored, report.iterations) == (RunOutcome.INTERRUPTED, True, ())
+    assert not [one for one in timeline(folder) if one.get("name") == "long"], "the next action was not begun"
+    assert next(one["name"] for one in timeline(folder) if one["kind"] == "restore") == "reset"

@@ -350,6 +350,47 @@ def test_dry_run_writes_nothing_and_names_who_is_hit(run: Run, state: Path) -> N
     assert group["planned"][2]["lost"].startswith("all work and all VRAM")
 
 
+def test_dry_run_says_whose_links_go_down_with_one_member(run: Run) -> None:
+    _, document = run("model:mi350x*3", "-g", "1", "--method", "flr", "--dry-run")
+    ((planned,),) = [group["planned"] for group in document["groups"]]
+    assert (planned["gpus"], planned["scope"]) == ([1], "one GPU")
+    assert planned["linked"] == [0, 2]
+    _, document = run("model:mi350x*3", "-g", "1", "--hive", "--dry-run")
+    assert document["groups"][0]["planned"][0]["linked"] == []
+
+
+def test_dry_run_that_ends_at_the_attempts_names_what_would_come_next(run: Run) -> None:
+    _, document = run("model:mi350x?fault=mec-hang", "--dry-run", "--attempts", "2")
+    (group,) = document["groups"]
+    assert ([one["method"] for one in group["planned"]], group["then"]) == (["mec-reset", "mode2"], "mode1")
+
+
+def test_selftest_is_shown_and_asked_for_where_nothing_is_wrong(
+    run: Run, text: Callable[..., tuple[int, str, str]]
+) -> None:
+    """It overwrites the memory of a GPU that is well."""
+    _, document = run("model:mi350x", "--selftest", "--dry-run")
+    assert document["selftest"] == [0]
+    assert "self-test of GPU 0" in text("model:mi350x", "--selftest", "--dry-run")[1]
+    code, _, err = text("model:mi350x", "--selftest")
+    assert code == Exit.REFUSED
+    assert "reset (self-test of GPU 0)" in err
+
+
+def test_dry_run_tells_every_refusal(run: Run) -> None:
+    """Two GPUs in no hive, for two reasons; the text has both, and so has the document."""
+    code, document = run("model:mi300x", "--on", "model:mi350x", "--method", "hive-reset", "--dry-run")
+    assert code == Exit.REFUSED
+    assert len(document["refusals"]) == 2
+    assert document["refused"] == document["refusals"][0]
+
+
+@pytest.mark.parametrize("words", [("--budget", "nan"), ("--probe-timeout", "nan")])
+def test_no_number_of_seconds_is_no_limit(words: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--on", "model:mi350x", "reset", *words, "--dry-run"]) == Exit.USAGE
+    assert "no number of seconds" in capsys.readouterr().err
+
+
 def test_dry_run_of_what_is_refused_says_so(run: Run) -> None:
     code, document = run("model:mi350x*8", "-g", "2", "--method", "mode1", "--dry-run")
     assert code == Exit.REFUSED and "hive-reset" in document["refused"]["next"]

@@ -46,7 +46,7 @@ def hive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     assert end(process) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_hive_reset_that_is_asked_to_stop_ends_the_step_that_it_began(name: str, hive: str, tmp_path: Path) -> None:
     for stage in STAGES:
         code, lines, err = drive(hive, "hive-reset", name, stage)

@@ -55,6 +55,7 @@ CASES = [
     ("times apart", Facts(samples=[1.0, 1.0, 1.2]), Word.REPRODUCED, "20.0 % apart"),
     ("times together", Facts(samples=[1.0, 1.0, 1.05]), Word.OK, ""),
     ("throttled", Facts(throttled={"socket power": 0.002}), Word.REPRODUCED, "throttled by socket power for 2 ms"),
+    ("log not all seen", Facts(seen=[Seen(blind="the watcher has ended")]), Word.UNVERIFIED, "the watcher has ended"),
     ("health unknown", Facts(after=[report(health=Health.UNKNOWN)]), Word.UNVERIFIED, "could not be told"),
 ]  # fmt: skip
 
@@ -64,6 +65,12 @@ def test_iteration_is_judged_by_what_was_seen(facts: Facts, word: Word, why: str
     got, told = judge(scenario, facts, {})
     assert got is word
     assert why in "; ".join(told)
+
+
+def test_log_that_nobody_looks_into_may_be_unseen() -> None:
+    text = TEXT.replace("  - {kernel_log: oops}\n  - {devcoredump: true}\n", "")
+    facts = Facts(seen=[Seen(blind="the watcher has ended")])
+    assert judge(build(parse(text, "mine.yaml"), text), facts, {})[0] is Word.OK
 
 
 def test_what_was_there_before_is_not_the_scenarios_doing(scenario: Scenario) -> None:

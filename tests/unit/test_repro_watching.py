@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,11 +103,9 @@ def test_watch_ends_its_process_and_leaves_none(there: Machine) -> None:
 
 
 def test_watch_that_died_is_noted_and_not_waited_for(there: Machine, watch: Watch) -> None:
-    import signal
-
     os.kill(watch._pid, signal.SIGKILL)
     os.waitpid(watch._pid, 0)
-    watch.look()
+    assert "watcher" in watch.look().blind
     assert "watcher" in watch.reason
 
 
@@ -114,9 +113,24 @@ def test_watch_without_a_log_goes_on(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.kmsg.unlink()
     made = Watch(machine.folder, {"oops": "BUG"}, ALL, machine.sys, machine.kmsg).start()
-    assert not made.look()
+    seen = made.look()
+    assert not seen
+    assert "cannot be read" in seen.blind
     made.close()
     assert not (machine.folder / "kernel.log").exists()
+
+
+def test_watch_that_answers_late_is_not_taken_for_having_seen_what_comes_then(
+    there: Machine, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repro.watching.CATCH_UP_S", 0.0)
+    os.kill(watch._pid, signal.SIGSTOP)
+    assert "did not answer" in watch.look().blind
+    os.kill(watch._pid, signal.SIGCONT)
+    monkeypatch.setattr("repro.watching.CATCH_UP_S", WAIT_S)
+    there.say("3,2,2500000,-;BUG: late\n")
+    seen = watch.look()
+    assert (seen.blind, [name for name, _ in seen.matches]) == ("", ["oops"])
 
 
 def test_models_have_nothing_to_watch() -> None:

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from base.errors import Exit, GpumendError
+from base.errors import Exit, GpumendError, Refused, Unavailable
 from base.findings import Action
 from base.resets import EXIT_OF, Outcome, StepStatus
+from resets.climb import Request
+from resets.grouping import group_up
 from resets.mechanics import Done
-from tests.reset_fakes import FreeWay, alone, breaks, cures, fails, hive, lies
+from resets.preview import preview
+from tests.reset_fakes import FreeWay, Stage, alone, breaks, cures, fails, hive, lies, report
 
 MEC = "amd.gfx.mec"
 TABLE = "amd.discovery.signature"
@@ -100,8 +103,6 @@ def test_evidence_is_written_once_before_anything_is_done(tmp_path: Path) -> Non
 
 
 def test_evidence_that_cannot_be_written_keeps_everything_from_being_done(tmp_path: Path) -> None:
-    from base.errors import Unavailable
-
     stage = alone(tmp_path, MEC)
 
     def full(*_: object) -> str:
@@ -286,8 +287,6 @@ def test_reset_that_another_process_is_at_is_refused(tmp_path: Path, monkeypatch
 
 def test_journal_that_can_not_be_written_any_more_does_not_stop_a_step(tmp_path: Path) -> None:
     """The disk is full from the first stage on: what was begun is done, verified, and told."""
-    from base.errors import Unavailable
-
     stage = alone(tmp_path, MEC, mec_reset=cures())
 
     def full(*_: object, **__: object) -> None:
@@ -308,3 +307,114 @@ def test_reset_by_the_driver_is_one_of_the_whole_hive(tmp_path: Path) -> None:
     stage.means.around = lambda *a: replace(plain(*a), driver="amdgpu")
     stage.climb(1, method="kernel-recover")
     assert stage.mechanic.done == [("kernel-recover", (0, 1, 2, 3))]
+
+
+def test_evidence_is_on_the_disk_before_a_driver_lets_go_or_a_process_ends(tmp_path: Path) -> None:
+    """What a driver knows of a hang is gone with it."""
+    stage = alone(tmp_path, MEC, mec_reset=cures())
+    order: list[str] = []
+
+    class Order(FreeWay):
+        def clear(self, subjects: Any, method: Any) -> None:
+            order.append("clear")
+
+    def bundle(*_: object) -> str:
+        order.append("evidence")
+        return "/bundle"
+
+    stage.means.way, stage.means.evidence = Order(), bundle
+    stage.climb()
+    assert order == ["evidence", "clear"]
+
+
+def test_lock_that_is_taken_in_between_is_a_refusal_and_nothing_is_climbed(tmp_path: Path) -> None:
+    """Somebody else took the GPU between the look and the step: the next method would be no better."""
+    stage = alone(tmp_path, MEC)
+
+    def taken(rung: Any, targets: Any, reports: Any, on_stage: Any) -> Done:
+        on_stage("open")
+        stage.mechanic.done.append(rung.key)
+        return Done(error=Refused("taking the lock", expected="nobody else", seen="held by pid 42 python3"))
+
+    stage.mechanic.carry_out = taken  # type: ignore[method-assign]
+    result = stage.climb()
+    (one,) = result.outcomes
+    assert (one.outcome, one.exit_code, one.reason) == (Outcome.REFUSED, Exit.REFUSED, "held by pid 42 python3")
+    assert (len(stage.mechanic.done), result.steps) == (1, [])
+    assert [entry.status for entry in stage.journal.entries()] == ["refused"]
+
+
+def test_journal_that_is_full_at_the_second_step_does_not_hide_the_first(tmp_path: Path) -> None:
+    stage = alone(tmp_path, MEC)
+    begin = stage.journal.begin
+
+    def once(*words: Any) -> str:
+        if stage.mechanic.done:
+            raise Unavailable("writing the journal of resets", expected="room", seen="No space left on device")
+        return begin(*words)
+
+    stage.journal.begin = once  # type: ignore[method-assign, assignment]
+    result = stage.climb()
+    assert [step.method for step in result.steps] == ["mec-reset"]
+    (one,) = result.outcomes
+    assert one.outcome is Outcome.FAILED
+    assert "No space left on device" in one.reason
+
+
+def test_gpu_that_was_not_shown_is_not_hit(tmp_path: Path) -> None:
+    """GPU 1's engine was wrong when somebody agreed; now its table is, and that would take the hive."""
+    stage = hive(tmp_path, {1: [TABLE]})
+    (one,) = stage.climb(1, shown=frozenset({1})).outcomes
+    assert stage.mechanic.done == []
+    assert one.outcome is Outcome.REFUSED
+    assert "GPU 0, 2, 3 would be" in one.reason
+
+
+def test_interrupted_run_leaves_open_what_an_earlier_one_began(tmp_path: Path) -> None:
+    """Else the next would take the links that are down for somebody else's, and leave them."""
+
+    def interrupt(targets: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    stage = hive(tmp_path, {index: ["amd.xgmi.link"] for index in range(4)}, hive_reset=interrupt, bus_reset=cures())
+    stage.journal.begin("hive-reset", "hive-reset", "asked for", stage.gpus, "")
+    stage.climb()
+    assert stage.journal.entries()[0].ended is None
+    stage.means.asked.signal_name = ""
+    stage.mechanic.effects["hive-reset"] = cures()
+    assert stage.climb().finished
+    assert {one.codes == [] for one in stage.gpus} == {True}
+    assert [entry.status for entry in stage.journal.entries()] == ["finished by a later run", "partly", "verified"]
+
+
+def test_run_on_one_member_does_not_close_what_was_begun_on_others(tmp_path: Path) -> None:
+    stage = hive(tmp_path, {3: ["pci.memory-off"]})
+    stage.journal.begin("hive-reset", "hive-reset", "asked for", stage.gpus, "")
+    stage.climb(0, method="mec-reset")
+    assert stage.journal.entries()[0].ended is None
+
+
+def test_preview_shows_what_an_earlier_run_has_left_to_finish(tmp_path: Path) -> None:
+    """Nobody is asked about what is not shown."""
+    stage = hive(tmp_path, {index: ["amd.xgmi.link"] for index in (1, 2, 3)}, hive_reset=cures())
+    stage.journal.begin("hive-reset", "hive-reset", "asked for", stage.gpus, "")
+    assert shown(stage, 0)[0] == ("hive-reset", (0, 1, 2, 3))
+    stage.climb(0)
+    assert stage.mechanic.done == [("hive-reset", (0, 1, 2, 3))]
+
+
+def test_preview_shows_a_bus_reset_of_a_lost_member_as_it_is_done(tmp_path: Path) -> None:
+    stage = hive(tmp_path, {2: ["pci.lost"]})
+    for gpu in stage.gpus:
+        gpu.facts["xgmi"] = {"nodes": 4, "members": None}  # one of them says nothing
+    assert shown(stage, 2, method="bus-reset") == [("bus-reset", (2,))]
+    stage.climb(2, method="bus-reset")
+    assert stage.mechanic.done == [("bus-reset", (2,))]
+
+
+def shown(stage: Stage, *wanted: int, **request: Any) -> list[tuple[str, tuple[int, ...]]]:
+    """Methods and GPUs of a preview."""
+    reports = {gpu.index: report(gpu) for gpu in stage.gpus}
+    (group,) = group_up([gpu for gpu in stage.gpus if gpu.index in wanted], stage.gpus, reports)
+    made = preview(group, Request(**request), stage.means, reports)
+    return [one.rung.key for one in made.planned]

@@ -109,3 +109,20 @@ def test_default_place_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert default_path() == tmp_path / "home/.local/state/gpumend/resets.jsonl"
+
+
+@pytest.mark.parametrize("cut", [b'{"v": 1, "event": "end", "id"', b"\0\0\0\0"])
+def test_line_behind_one_that_was_cut_off_is_not_lost(journal: Journal, cut: bytes) -> None:
+    """A machine that died while a line was written leaves half of it: what is begun next must be found all the same."""
+    journal.begin("mode1", "mode1", "", [FakeGpu(0)], "")
+    with journal.path.open("ab") as file:
+        file.write(cut)
+    journal.begin("mode2", "mode2", "", [FakeGpu(0)], "")
+    assert [entry.begun["method"] for entry in journal.entries()] == ["mode1", "mode2"]
+
+
+def test_line_is_written_whole_or_it_is_an_error(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:10]))
+    journal.begin("mode1", "mode1", "", [FakeGpu(0)], "")
+    assert [entry.begun["method"] for entry in journal.entries()] == ["mode1"]

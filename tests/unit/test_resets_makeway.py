@@ -17,7 +17,7 @@ from base.errors import Refused
 from nvdriver.parts import PARTS as NV_PARTS
 from pcibus.holders import Holder, Holders
 from pcibus.transport import Can
-from resets.around import Places, behind_port, behind_switch, held_by, situation
+from resets.around import Places, behind_port, behind_switch, held_by, process_state, situation
 from resets.grouping import Group
 from resets.ladder import Rung
 from resets.makeway import Way, ancestors, untouchable
@@ -130,7 +130,7 @@ def real_way(**allowed: Any) -> Way:
 
 
 def test_holder_is_ended(sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    holding(monkeypatch, (holder(sleeper.pid),))
+    holding(monkeypatch, (holder(sleeper.pid),), (holder(sleeper.pid),), ())
     said: list[str] = []
     real_way(say=said.append).clear([gpu_on_host()], MODE1)
     assert sleeper.wait(timeout=10) == -signal.SIGTERM
@@ -143,16 +143,63 @@ def test_holder_that_ignores_the_request_is_killed(monkeypatch: pytest.MonkeyPat
         assert process.stdout is not None
         process.stdout.readline()
         monkeypatch.setattr(resets.makeway, "TERM_S", 0.1)
-        holding(monkeypatch, (holder(process.pid),))
+        holding(monkeypatch, (holder(process.pid),), (holder(process.pid),), ())
         real_way().clear([gpu_on_host()], MODE1)
         assert process.wait(timeout=10) == -signal.SIGKILL
+
+
+def holding_while_alive(monkeypatch: pytest.MonkeyPatch, *processes: subprocess.Popen[bytes]) -> None:
+    """As the system tells it: each of these holds every GPU until it has ended."""
+
+    def find(*_: object, **__: object) -> Holders:
+        alive = [one.pid for one in processes if process_state(one.pid) not in ("", "Z")]
+        return Holders(tuple(holder(pid) for pid in alive), True)
+
+    monkeypatch.setattr("resets.around.find_holders", find)
+    monkeypatch.setattr("resets.makeway.find_holders", find)
+
+
+def test_process_that_holds_a_whole_hive_is_ended_once(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it is gone when the next of its GPUs is looked at is what was wanted, not a refusal."""
+    holding_while_alive(monkeypatch, sleeper)
+    said: list[str] = []
+    real_way(say=said.append).clear([gpu_on_host(), gpu_on_host(), gpu_on_host()], METHODS["hive-reset"])
+    assert sleeper.wait(timeout=10) == -signal.SIGTERM
+    assert len(said) == 1
+
+
+def test_process_that_ends_with_the_job_it_is_of_is_no_obstacle(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The launcher goes, and its worker with it before its turn comes."""
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    holding_while_alive(monkeypatch, sleeper, worker)
+
+    def launcher_goes(text: str) -> None:
+        worker.kill()
+        worker.wait()
+
+    real_way(say=launcher_goes).clear([gpu_on_host()], MODE1)
+
+
+def test_holder_that_is_started_anew_is_a_refusal(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor is at work: what was ended holds the GPU again under another number."""
+    monkeypatch.setattr(resets.makeway, "LET_GO_S", 0.1)
+    holding(monkeypatch, (holder(sleeper.pid),), (holder(sleeper.pid),), (holder(os.getppid(), "worker"),))
+    with pytest.raises(Refused, match=f"pid {os.getppid()} worker") as refused:
+        real_way().clear([gpu_on_host()], MODE1)
+    assert "stop what starts them anew" in refused.value.next_step
 
 
 def test_process_that_does_not_hold_it_any_more_is_left_alone(
     sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looked for again just before: it let go, or its number is somebody else's now."""
-    holding(monkeypatch, (holder(sleeper.pid),), ())
+    holding(monkeypatch, (holder(sleeper.pid),), (), ())
     real_way().clear([gpu_on_host()], MODE1)
     assert sleeper.poll() is None
 

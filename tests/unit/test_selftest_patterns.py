@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amdriver.patterns import ALIGNMENTS, CHUNK_BYTES, GUARD_BYTES, Pattern, chunks, compare, plan, sizes_up_to
+from base.patterns import ALIGNMENTS, CHUNK_BYTES, GUARD_BYTES, Pattern, chunks, compare, plan, sizes_up_to
 
 
 def test_pattern_line_holds_its_own_address_and_random_words() -> None:

@@ -8,20 +8,11 @@ from collections.abc import Sequence
 import pytest
 
 from amdriver.selftest import run
-from amdriver.selftest_report import (
-    CHECKS,
-    LEVELS,
-    Check,
-    Level,
-    SelftestProgress,
-    SelftestReport,
-    Status,
-    findings_of,
-    level_of,
-)
+from amdriver.selftest_report import CHECKS, FINDINGS, SUMMARIES
 from base.clock import RealClock, VirtualClock
 from base.errors import DeviceLost, Exit, InvalidData, Refused, Unavailable, UsageError, WaitTimeout
 from base.findings import Severity
+from base.selftest import LEVELS, Check, Level, SelftestProgress, SelftestReport, Status, findings_of, level_of
 from tests.selftest_fakes import FakeGpu, hive, subject
 
 SMALL = Level("quick", most_bytes=1 << 17, engine_bytes=1 << 12, peer_bytes=1 << 12, stamps=4, meeting_s=100)
@@ -401,7 +392,7 @@ def test_level_of_limit_cuts_sizes_to_a_power_of_two() -> None:
 
 
 def test_quick_level_moves_at_most_16_mib_an_engine() -> None:
-    from amdriver.patterns import ALIGNMENTS, sizes_up_to
+    from base.patterns import ALIGNMENTS, sizes_up_to
 
     sizes = sizes_up_to(LEVELS["quick"].most_bytes)
     small = sum(size for size in sizes if size <= 64 << 10) * 2
@@ -434,7 +425,7 @@ def test_findings_of_seventeen_engines_stay_readable() -> None:
     failures = [
         (Check("sdma", f"SDMA{n}", Status.FAILED), WaitTimeout("waiting", expected="1", seen="0")) for n in range(17)
     ]
-    (finding,) = findings_of(failures)
+    (finding,) = findings_of(failures, FINDINGS, SUMMARIES)
     assert finding.where.endswith("SDMA15 and 1 more")
     assert len(finding.summary) <= 80
 
