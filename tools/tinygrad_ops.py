@@ -73,7 +73,10 @@ def read(report: Path) -> Results:
     for case in ElementTree.parse(report).getroot().iter("testcase"):
         tags = {child.tag for child in case}
         failed = tags & {"failure", "error"}
-        found[case.get("name", "?")] = "failed" if failed else "not run" if "skipped" in tags else "passed"
+        name, owner = case.get("name", "?"), case.get("classname", "").rpartition(".")[2]
+        found[name if name not in found else f"{name} of {owner}"] = (
+            "failed" if failed else "not run" if "skipped" in tags else "passed"
+        )
     return found
 
 
