@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import json
-import tarfile
-from pathlib import Path
 
 import pytest
 
@@ -14,27 +10,13 @@ from lab import guest
 from lab.parts import Parts
 from lab.qemu import Machine
 from tests.lab.conftest import INSIDE, LOGS
+from tests.lab.peer import packed
 
 COMPACTION = "/proc/sys/vm/compact_unevictable_allowed"
-OTHERS = ("nv_", "mlx5", "mesa")  # what tinygrad generates for other devices: megabytes
 LIMIT_S = 500.0
 FAULT = 0x7F00_0000_1000
 SMALL = {"amd.discovery.memsize"}  # of a model with less memory than the part has
 ARCHITECTURES = {"mi300x": "gfx942", "mi350x": "gfx950"}
-
-
-def packed() -> bytes:
-    """The sources of the tinygrad that is installed here."""
-    found = importlib.util.find_spec("tinygrad")
-    if found is None or found.origin is None:
-        pytest.skip("tinygrad is not installed: make .venv/.bench")
-    folder = Path(found.origin).parent
-    whole = io.BytesIO()
-    with tarfile.open(fileobj=whole, mode="w:gz") as archive:
-        for path in [*folder.rglob("*.py"), *folder.parent.glob("tinygrad-*.dist-info/METADATA")]:
-            if not path.name.startswith(OTHERS):
-                archive.add(path, path.relative_to(folder.parent))
-    return whole.getvalue()
 
 
 @pytest.mark.parametrize("part", ARCHITECTURES)
