@@ -504,7 +504,14 @@ def named_rung(
 
 
 def _drivers(subjects: Sequence[Subject]) -> list[str]:
-    return [one.transport.info().driver or "" for one in subjects]
+    """What is bound to each; "" for one that the system does not know any more."""
+    found = []
+    for one in subjects:
+        driver: str | None = ""
+        with suppress(GpumendError):
+            driver = one.transport.info().driver
+        found.append(driver or "")
+    return found
 
 
 def nothing_helps(report: ProbeReport, request: Request) -> GpumendError:
@@ -570,5 +577,8 @@ def _kept_from(
 
 def _flr_helps(subject: Subject) -> bool:
     """Whether an FLR is known to help this part, and the system has one for it, as far as it tells."""
-    offered = subject.transport.info().reset_methods
+    try:
+        offered = subject.transport.info().reset_methods
+    except GpumendError:  # the system does not know the function any more
+        return False
     return subject.part.device in safety.FLR_HELPS and (offered is None or "flr" in offered)

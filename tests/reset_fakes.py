@@ -9,7 +9,7 @@ from typing import Any
 
 from amdriver.parts import PARTS, Part
 from base.clock import VirtualClock
-from base.errors import GpumendError, Refused
+from base.errors import GpumendError, Refused, Unavailable
 from base.findings import Finding, ProbeReport, Severity
 from pcibus.transport import Can, FunctionInfo
 from probe.verdict import verdict
@@ -35,8 +35,13 @@ class FakeTransport:
     def __init__(self, bdf: str, driver: str = "") -> None:
         self.name = bdf
         self.driver = driver
+        self.gone = False  # the system does not know it any more
 
     def info(self) -> FunctionInfo:
+        if self.gone:
+            raise Unavailable(
+                f"asking who it is of {self.name}", expected="a PCI function at that address", seen="none"
+            )
         return FunctionInfo(self.name, 0x1002, 0x75A0, driver=self.driver)
 
     def holder(self) -> None:

@@ -16,7 +16,7 @@ from resets.climb import Request
 from resets.grouping import group_up
 from resets.mechanics import Done
 from resets.preview import preview
-from tests.reset_fakes import FreeWay, Stage, alone, breaks, cures, fails, hive, lies, report
+from tests.reset_fakes import FakeGpu, FreeWay, Stage, alone, breaks, cures, fails, hive, lies, report
 
 MEC = "amd.gfx.mec"
 TABLE = "amd.discovery.signature"
@@ -78,6 +78,21 @@ def test_neighbour_that_was_not_to_be_touched_and_is_sick_is_worse(tmp_path: Pat
 def test_what_was_hidden_is_not_worse(tmp_path: Path) -> None:
     stage = alone(tmp_path, "pci.bar-dead", restore_config=breaks("amd.smu.silent"), bus_reset=cures())
     assert stage.climb().outcomes[0].outcome is Outcome.RECOVERED
+
+
+def test_function_that_is_not_found_again_ends_in_an_answer_for_a_person(tmp_path: Path) -> None:
+    """The system does not know it any more, so nothing can be asked of it; what was done is told nevertheless."""
+
+    def vanish(targets: list[FakeGpu]) -> GpumendError:
+        for gpu in targets:
+            gpu.transport.gone = True
+        return Unavailable("finding it again by rescan", expected="it to be there", seen="nothing")
+
+    stage = alone(tmp_path, "pci.lost", remove_rescan=vanish)
+    result = stage.climb()
+    assert [name for name, _ in stage.mechanic.done] == ["bus-reset", "remove-rescan"]
+    (one,) = result.outcomes
+    assert (one.outcome, one.answer) == (Outcome.FAILED, Action.POWER_CYCLE)
 
 
 def test_attempts_are_capped(tmp_path: Path) -> None:
