@@ -153,6 +153,130 @@ L0:
   global_store_short_d16_hi v7, v6, s[4:5] offset:18
   s_endpgm
 """,
+    # a thread's dword, put together again from bytes and halves in LDS; 32 bytes of output a thread
+    "narrow_lds": _START
+    + """
+  v_lshlrev_b32_e32 v1, 2, v0
+  v_lshlrev_b32_e32 v8, 5, v0
+  global_load_dword v3, v1, s[6:7]
+  global_load_ushort v2, v1, s[6:7] offset:2
+  s_waitcnt vmcnt(0)
+  global_store_short v8, v2, s[4:5]
+  global_store_short v8, v3, s[4:5] offset:6
+  ds_write_b8 v1, v3
+  ds_write_b8 v1, v2 offset:1
+  ds_write_b16_d16_hi v1, v3 offset:2
+  ds_write_b16 v1, v3 offset:256
+  ds_write_b16 v1, v2 offset:258
+  s_waitcnt lgkmcnt(0)
+  ds_read_u8 v4, v1 offset:1
+  ds_read_u16 v5, v1 offset:2
+  ds_read_b32 v6, v1
+  ds_read_b32 v7, v1 offset:256
+  s_waitcnt lgkmcnt(0)
+  global_store_dwordx4 v8, v[4:7], s[4:5] offset:16
+  s_endpgm
+""",
+    # signs and d16 forms of LDS; 32 bytes a thread
+    "narrow_lds_signed": _START
+    + """
+  v_lshlrev_b32_e32 v1, 2, v0
+  v_lshlrev_b32_e32 v12, 5, v0
+  global_load_dword v3, v1, s[6:7]
+  s_waitcnt vmcnt(0)
+  ds_write_b32 v1, v3
+  ds_write_b8_d16_hi v1, v3 offset:256
+  v_mov_b32_e32 v6, -1
+  v_mov_b32_e32 v7, -1
+  v_mov_b32_e32 v8, -1
+  v_mov_b32_e32 v9, -1
+  v_mov_b32_e32 v10, -1
+  s_waitcnt lgkmcnt(0)
+  ds_read_i8 v4, v1 offset:3
+  ds_read_i16 v5, v1
+  ds_read_u8_d16 v6, v1 offset:1
+  ds_read_u8_d16_hi v7, v1 offset:2
+  ds_read_i8_d16 v8, v1 offset:3
+  ds_read_u16_d16_hi v9, v1 offset:2
+  ds_read_u16_d16 v10, v1
+  ds_read_u8 v11, v1 offset:256
+  s_waitcnt lgkmcnt(0)
+  global_store_dwordx4 v12, v[4:7], s[4:5]
+  global_store_dwordx4 v12, v[8:11], s[4:5] offset:16
+  s_endpgm
+""",
+    # 16 bytes a thread go into LDS by one width and come out of it by another; 64 bytes a thread
+    "wide_lds": _START
+    + """
+  v_lshlrev_b32_e32 v1, 4, v0
+  v_lshlrev_b32_e32 v2, 6, v0
+  v_add_u32_e32 v3, 0x800, v1
+  global_load_dwordx4 v[4:7], v1, s[6:7]
+  s_waitcnt vmcnt(0)
+  ds_write_b64 v1, v[4:5] offset:8
+  ds_write_b64 v1, v[6:7]
+  ds_write_b128 v1, v[4:7] offset:1024
+  ds_write2_b64 v3, v[6:7], v[4:5] offset1:1
+  s_waitcnt lgkmcnt(0)
+  v_sub_u32_e32 v9, 0x3f0, v1
+  ds_read_b32 v8, v1
+  ds_read_b128 v[20:23], v9 offset:1024
+  ds_read_b64 v[10:11], v1 offset:1032
+  ds_read2_b32 v[12:13], v1 offset0:3 offset1:2
+  ds_read2st64_b32 v[14:15], v1 offset0:4 offset1:8
+  ds_read_b96 v[16:18], v1 offset:1024
+  ds_read2_b64 v[24:27], v3 offset0:1 offset1:0
+  s_waitcnt lgkmcnt(0)
+  v_mov_b32_e32 v9, v18
+  global_store_dwordx4 v2, v[8:11], s[4:5]
+  global_store_dwordx4 v2, v[12:15], s[4:5] offset:16
+  global_store_dwordx4 v2, v[20:23], s[4:5] offset:32
+  global_store_dwordx4 v2, v[24:27], s[4:5] offset:48
+  s_endpgm
+""",
+    # what a thread keeps for itself, written and read in other widths; 32 bytes a thread
+    "wide_scratch": _START
+    + """
+  v_lshlrev_b32_e32 v1, 4, v0
+  v_lshlrev_b32_e32 v2, 5, v0
+  global_load_dwordx4 v[4:7], v1, s[6:7]
+  s_waitcnt vmcnt(0)
+  scratch_store_dwordx4 off, v[4:7], off offset:16
+  scratch_store_dwordx2 off, v[4:5], off offset:32
+  v_mov_b32_e32 v3, 20
+  scratch_load_dwordx4 v[8:11], v3, off
+  scratch_load_dwordx2 v[12:13], off, off offset:24
+  scratch_load_dwordx2 v[14:15], v3, off offset:12
+  s_waitcnt vmcnt(0)
+  global_store_dwordx4 v2, v[8:11], s[4:5]
+  global_store_dwordx4 v2, v[12:15], s[4:5] offset:16
+  s_endpgm
+""",
+    # every lane leaves the inner loop by itself, after thread % 8 + 1 rounds; the outer one runs as often as the group's
+    # number says, plus one. out[thread] = rounds of both
+    "lanes_leave": _START
+    + """
+  s_mov_b32 s8, 0
+  v_mov_b32_e32 v2, 0
+  v_and_b32_e32 v4, 7, v0
+L0:
+  v_mov_b32_e32 v3, 0
+L1:
+  v_add_u32_e32 v2, 1, v2
+  v_add_u32_e32 v3, 1, v3
+  v_cmp_le_u32_e32 vcc, v3, v4
+  s_and_b64 exec, exec, vcc
+  s_cbranch_execnz L1
+  s_mov_b64 exec, -1
+  s_add_i32 s8, s8, 1
+  s_cmp_gt_u32 s8, s2
+  s_cbranch_scc0 L0
+  s_lshl_b32 s3, s2, 6
+  v_add_u32_e32 v0, s3, v0
+  v_lshlrev_b32_e32 v1, 2, v0
+  global_store_dword v1, v2, s[4:5]
+  s_endpgm
+""",
     "sdwa": _START
     + """
   v_lshlrev_b32_e32 v1, 4, v0

@@ -170,6 +170,68 @@ def test_narrow_accesses_extend_and_keep(target: str) -> None:
         assert data[20 * number : 20 * number + 20] == expected
 
 
+def test_bytes_and_halves_in_lds_make_the_dword_again(target: str) -> None:
+    words = np.random.default_rng(2).integers(0, 1 << 32, 64, np.uint32)
+    bench = Bench("narrow_lds", target, words.tobytes())
+    assert bench.run(lds_bytes=512).outcome is Outcome.DONE
+    rows = np.array(bench.out(64 * 8), np.uint64).reshape(64, 8)
+    low, high = words & 0xFFFF, words >> 16
+    joined = words & 0xFF | (high & 0xFF) << 8 | high << 16
+    expected = (high, low << 16, 0 * low, 0 * low, high & 0xFF, high, joined, high << 16 | low)
+    for column, values in enumerate(expected):
+        assert rows[:, column].tolist() == values.tolist(), column
+
+
+def test_narrow_loads_of_lds_extend_and_keep_the_other_half(target: str) -> None:
+    words = np.array([0x8001_7F80, 0x7FFF_FF01, 0x1280_80FF, 0xFF00_0080, *range(60)], np.uint32)
+    bench = Bench("narrow_lds_signed", target, words.tobytes())
+    assert bench.run(lds_bytes=512).outcome is Outcome.DONE
+    rows = np.array(bench.out(64 * 8), np.uint64).reshape(64, 8).tolist()
+    for row, word in zip(rows, words.tolist(), strict=True):
+        top = int.from_bytes([word >> 24], "little", signed=True)
+        half = int.from_bytes(struct.pack("<H", word & 0xFFFF), "little", signed=True)
+        assert row == [
+            top & 0xFFFFFFFF,
+            half & 0xFFFFFFFF,
+            0xFFFF0000 | word >> 8 & 0xFF,
+            (word >> 16 & 0xFF) << 16 | 0xFFFF,
+            0xFFFF0000 | top & 0xFFFF,
+            word >> 16 << 16 | 0xFFFF,
+            0xFFFF0000 | word & 0xFFFF,
+            word >> 16 & 0xFF,
+        ]
+
+
+def test_what_goes_into_lds_by_one_width_comes_out_by_another(target: str) -> None:
+    words = np.random.default_rng(3).integers(0, 1 << 32, (64, 4), np.uint32)
+    bench = Bench("wide_lds", target, words.tobytes())
+    assert bench.run(lds_bytes=3072).outcome is Outcome.DONE
+    rows = np.array(bench.out(64 * 16)).reshape(64, 16).tolist()
+    flat = words.ravel().tolist()
+    for lane, (row, (a, b, c, d)) in enumerate(zip(rows, words.tolist(), strict=True)):
+        turned = [c, d, a, b]  # as it lies at 16 * lane, and from 2048 on
+        assert row[:4] == [c, c, c, d]
+        assert row[4:6] == [turned[3], turned[2]]
+        assert row[6:8] == [a, turned[0]]
+        assert row[8:12] == flat[4 * (63 - lane) : 4 * (64 - lane)]
+        assert row[12:] == [a, b, c, d]
+
+
+def test_scratch_of_a_lane_is_read_in_other_widths_than_it_was_written(target: str) -> None:
+    words = np.random.default_rng(4).integers(0, 1 << 32, (128, 4), np.uint32)
+    bench = Bench("wide_scratch", target, words.tobytes())
+    assert bench.run(size=(128, 1, 1), scratch_bytes=40).outcome is Outcome.DONE
+    rows = np.array(bench.out(128 * 8)).reshape(128, 8).tolist()
+    for row, (a, b, c, d) in zip(rows, words.tolist(), strict=True):
+        assert row == [b, c, d, a, c, d, a, b]
+
+
+def test_lanes_leave_a_loop_one_by_one_and_the_wave_goes_on_with_all(target: str) -> None:
+    bench = Bench("lanes_leave", target)
+    assert bench.run((4, 1, 1)).outcome is Outcome.DONE
+    assert bench.out(4 * 64) == [(lane % 8 + 1) * (group + 1) for group in range(4) for lane in range(64)]
+
+
 def test_neighbours_of_written_bytes_are_not_written(target: str) -> None:
     bench = Bench("narrow", target, bytes(4))
     bench.run(size=(1, 1, 1))
