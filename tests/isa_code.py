@@ -303,6 +303,59 @@ L1:
   global_store_dword v1, v3, s[4:5]
   s_endpgm
 """,
+    # generic pointers into LDS, scratch and memory; by thread % 4 into memory, LDS, scratch, memory. 32 bytes a thread
+    "flat_places": _START
+    + """
+  s_mov_b64 s[8:9], src_shared_base
+  s_mov_b64 s[10:11], src_private_base
+  v_lshlrev_b32_e32 v2, 2, v0
+  v_mov_b32_e32 v3, s9
+  v_add_u32_e32 v6, 7, v0
+  flat_store_dword v[2:3], v6
+  s_waitcnt vmcnt(0) lgkmcnt(0)
+  ds_read_b32 v16, v2
+  v_mov_b32_e32 v4, 16
+  v_mov_b32_e32 v5, s11
+  v_mul_u32_u24_e32 v7, 3, v0
+  flat_store_dword v[4:5], v7
+  s_waitcnt vmcnt(0) lgkmcnt(0)
+  scratch_load_dword v17, off, off offset:16
+  v_mov_b32_e32 v9, s7
+  v_add_co_u32_e32 v8, vcc, s6, v2
+  v_addc_co_u32_e32 v9, vcc, 0, v9, vcc
+  v_and_b32_e32 v10, 3, v0
+  v_cmp_eq_u32_e32 vcc, 1, v10
+  v_cndmask_b32_e32 v8, v8, v2, vcc
+  v_cndmask_b32_e32 v9, v9, v3, vcc
+  v_cmp_eq_u32_e32 vcc, 2, v10
+  v_cndmask_b32_e32 v8, v8, v4, vcc
+  v_cndmask_b32_e32 v9, v9, v5, vcc
+  flat_load_dword v18, v[8:9]
+  flat_load_ubyte v19, v[8:9]
+  v_mov_b32_e32 v20, 0
+  v_cmp_ne_u32_e32 vcc, 2, v10
+  s_and_saveexec_b64 s[12:13], vcc
+  flat_atomic_add v20, v[8:9], v6 sc0
+  s_mov_b64 exec, s[12:13]
+  s_waitcnt vmcnt(0) lgkmcnt(0)
+  flat_store_byte v[8:9], v0 offset:3
+  s_waitcnt vmcnt(0) lgkmcnt(0)
+  flat_load_dword v21, v[8:9]
+  v_mov_b32_e32 v22, s9
+  v_mov_b32_e32 v23, s11
+  v_lshlrev_b32_e32 v1, 5, v0
+  s_waitcnt vmcnt(0) lgkmcnt(0)
+  global_store_dwordx4 v1, v[16:19], s[4:5]
+  global_store_dwordx4 v1, v[20:23], s[4:5] offset:16
+  s_endpgm
+""",
+    "flat_atomic_of_scratch": """
+  s_mov_b64 s[10:11], src_private_base
+  v_mov_b32_e32 v4, 0
+  v_mov_b32_e32 v5, s11
+  flat_atomic_add v[4:5], v0
+  s_endpgm
+""",
     "call": _START
     + """
   v_lshlrev_b32_e32 v1, 2, v0

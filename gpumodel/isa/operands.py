@@ -120,7 +120,8 @@ def scalar64(source: Source, kind: str = "u64") -> Fetch:
     if code < 127:
         return lambda waves: waves.s64(code)
     if code in (SHARED_BASE, PRIVATE_BASE):
-        raise NotModelled("an aperture as operand")
+        which = code == PRIVATE_BASE
+        return lambda waves: np.array([waves.context.apertures[which] << 48], np.uint64)
     word = scalar_word(code)
     return lambda waves: word(waves).astype(np.uint64)
 

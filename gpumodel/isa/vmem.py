@@ -298,7 +298,9 @@ def bind(instruction: Instruction) -> Run:
     if prefix == "global":
         space, address = GLOBAL, _global_address(instruction)
     elif prefix == "flat":
-        space, address = GLOBAL, _flat_address(instruction)
+        from gpumodel.isa.flat import Flat
+
+        space, address = Flat(), _global_address(instruction)
     elif prefix == "scratch":
         space, address = SCRATCH, _scratch_address(instruction)
     elif prefix == "buffer":
@@ -356,21 +358,6 @@ def _global_address(instruction: Instruction) -> Address:
         return lambda waves: waves.v64(vaddr) + offset
     saddr = instruction.get("saddr")
     return lambda waves: waves.s64(saddr)[:, None] + waves.v(vaddr).astype(_U64) + offset
-
-
-def _flat_address(instruction: Instruction) -> Address:
-    """An address in the aperture of LDS or of scratch goes elsewhere: these accesses are not modelled."""
-    plain = _global_address(instruction)
-
-    def address(waves: Waves) -> Array:
-        value = plain(waves)
-        tops = value >> _U64(48)
-        for aperture in waves.context.apertures:
-            if aperture and bool((waves.active & (tops == _U64(aperture))).any()):
-                raise NotModelled(f"{instruction.name} with an address in the aperture {aperture:#x}")
-        return value
-
-    return address
 
 
 def _scratch_address(instruction: Instruction) -> Address:

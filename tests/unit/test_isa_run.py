@@ -270,6 +270,40 @@ def test_scratch_is_of_each_lane_and_ends(target: str) -> None:
     assert "scratch at 0x10, 4 bytes, of 0x10" in bench.told[0]
 
 
+def test_flat_addresses_reach_lds_scratch_and_memory_lane_by_lane(target: str) -> None:
+    words = np.random.default_rng(5).integers(0, 1 << 24, 128, np.uint32)
+    bench = Bench("flat_places", target, words.tobytes())
+    done = bench.run(size=(128, 1, 1), lds_bytes=512, scratch_bytes=32, apertures=(0x2000, 0x1000))
+    assert done.outcome is Outcome.DONE, bench.told
+    rows = np.array(bench.out(128 * 8)).reshape(128, 8).tolist()
+    memory = np.frombuffer(bench.memory.read(IN, 512), "<u4").tolist()
+    for thread, (row, word) in enumerate(zip(rows, words.tolist(), strict=True)):
+        there = (word, thread + 7, 3 * thread, word)[thread % 4]
+        in_scratch = thread % 4 == 2
+        after = (there if in_scratch else there + thread + 7) & 0xFFFFFF | thread << 24
+        before = 0 if in_scratch else there
+        assert row == [thread + 7, 3 * thread, there, there & 0xFF, before, after, 0x2000 << 16, 0x1000 << 16]
+        assert memory[thread] == (after if thread % 4 in (0, 3) else word)
+
+
+def test_flat_address_beyond_what_was_given_faults(target: str) -> None:
+    bench = Bench("flat_places", target, bytes(512))
+    assert bench.run(scratch_bytes=32, apertures=(0x2000, 0x1000)).outcome is Outcome.FAULTED
+    assert "LDS at 0x0, 4 bytes, of 0x0" in bench.told[0]
+
+
+def test_flat_address_without_apertures_is_one_of_memory(target: str) -> None:
+    bench = Bench("flat_places", target, bytes(512))
+    with pytest.raises(Fault, match="of 0x0"):
+        bench.run(lds_bytes=512, scratch_bytes=32)
+
+
+def test_flat_atomic_of_scratch_is_not_guessed(target: str) -> None:
+    bench = Bench("flat_atomic_of_scratch", target)
+    assert bench.run(scratch_bytes=32, apertures=(0x2000, 0x1000)).outcome is Outcome.ILLEGAL
+    assert "flat atomic of scratch" in bench.told[0]
+
+
 def test_functions_are_called_and_return(target: str) -> None:
     bench = Bench("call", target)
     bench.run()
