@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -275,16 +276,14 @@ def _losses_by_numpy(x: Array, labels: Array, first: Array, second: Array, rate:
             weights[i] = weights[i] - rate * moved
 
 
-@group
-def train() -> None:
-    from tinygrad import nn
+def _losses_on(device: str, x: Array, labels: Array, first: Array, second: Array, rate: float) -> list[float]:
+    """The same by tinygrad, in float32."""
+    from tinygrad import Tensor, nn
     from tinygrad.helpers import Context
 
-    first, second, x = normal(20, 32) * np.float32(0.2), normal(32, 10) * np.float32(0.2), normal(64, 20)
-    labels = random.integers(0, 10, 64)
-    weights = [on(first).is_param_(True), on(second).is_param_(True)]
-    optimizer = nn.optim.Adam(weights, lr=0.01)
-    tensor, wanted = on(x), on(labels.astype(np.int32))
+    weights = [Tensor(w, device=device).is_param_(True) for w in (first, second)]
+    optimizer = nn.optim.Adam(weights, lr=rate)
+    tensor, wanted = Tensor(x, device=device), Tensor(labels.astype(np.int32), device=device)
     losses = []
     with Context(TRAINING=1):
         for _ in range(STEPS):
@@ -294,7 +293,16 @@ def train() -> None:
             loss.backward()
             losses.append(loss.item())  # before the weights move: it is computed when it is asked for
             optimizer.step()
+    return losses
+
+
+@group
+def train() -> None:
+    first, second, x = normal(20, 32) * np.float32(0.2), normal(32, 10) * np.float32(0.2), normal(64, 20)
+    labels = random.integers(0, 10, 64)
+    losses = _losses_on(DEVICE, x, labels, first, second, 0.01)
     np.testing.assert_allclose(losses, list(_losses_by_numpy(x, labels, first, second, 0.01)), rtol=2e-4)
+    np.testing.assert_allclose(losses, _losses_on("CPU", x, labels, first, second, 0.01), rtol=2e-5)
     assert losses[-1] < losses[0] / 2
 
 
@@ -319,6 +327,7 @@ def main() -> int:
     seen: set[str] = set()
     good: set[str] = set()
     _recording(seen)
+    os.environ.setdefault("DEV", "CPU:LLVM")  # its CPU backend wants clang otherwise; this is LLVM_PATH's library
     runtime.tinygrad.install(arguments.address)
     failed = 0
     for name in arguments.only or groups:
