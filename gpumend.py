@@ -1791,6 +1791,7 @@ def _reset_means(
     everyone: Sequence[Gpu], options: ResetOptions, watcher: ResetWatcher | None, asked: Asked | None
 ) -> Any:
     from amdriver.discovery_store import load
+    from evidence import add
     from resets.around import Places, situation
     from resets.climb import Means, Silent
     from resets.critical import Asked
@@ -1807,9 +1808,10 @@ def _reset_means(
 
     files = _files_among(everyone)
     way = Way(options.unbind, options.kill_holders, places, watcher.say, files)
-    return Means(
+    mechanic = DriverMechanic(load, _firmware_dirs(options.firmware), files, SYS_ROOT, PROC_ROOT)
+    means = Means(
         probe=lambda subjects: probe_gpus(ours(subjects), limit_s=options.probe_s),
-        mechanic=DriverMechanic(load, _firmware_dirs(options.firmware), files, SYS_ROOT, PROC_ROOT),
+        mechanic=mechanic,
         around=partial(situation, places=places),
         way=way,
         evidence=lambda subjects, reports, action: _bundle(ours(subjects), reports, action, options.evidence),
@@ -1817,6 +1819,8 @@ def _reset_means(
         watcher=watcher,
         asked=Asked() if asked is None else asked,
     )
+    mechanic.keep = lambda name, data: add(Path(means.bundle), name, data, by="reset") if means.bundle else ""
+    return means
 
 
 def _bundle(subjects: Sequence[Gpu], reports: Sequence[ProbeReport], action: str, folder: Path | None) -> str:

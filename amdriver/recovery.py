@@ -28,7 +28,7 @@ from amdriver.access import Access
 from amdriver.device import MODE2_QUIET_S, Device, require_drivable
 from amdriver.discovery import validate
 from amdriver.discovery_locate import locate
-from amdriver.gfx_reset import Hqd, StuckMec, XccReset, stuck_mecs
+from amdriver.gfx_reset import Hqd, StuckMec, XccReset, active_waves, stuck_mecs
 from amdriver.gpu import Gpu
 from amdriver.ip_map import IpInstance, IpMap
 from amdriver.kiq_borrowed import reset_by_kiq
@@ -37,6 +37,7 @@ from amdriver.psp import await_boot
 from amdriver.sdma_reset import SdmaReset, StuckSdma, stuck_sdmas
 from amdriver.smu import Smu
 from amdriver.vmhub import Hub, VmFault
+from amdriver.waves import WaveDump, first_wave
 from base.errors import GpumendError, Refused, UsageError
 from pcibus import configstate
 from pcibus.configstate import SavedConfig
@@ -162,6 +163,16 @@ class Target:
         sdmas = stuck_sdmas(self.gpu, tuple(self._sdma(engine) for engine in self.engines), watch_s)
         faults = tuple(fault for name in self.hubs if (fault := self._hub(name).fault()) is not None)
         return Stuck(mecs, sdmas, faults)
+
+    def first_waves(self) -> tuple[WaveDump, ...]:
+        """The first wave that is found on each XCC that has waves of MEC 1, with its registers, as it stands."""
+        self._settle()
+        found = []
+        for xcc in self.xccs:
+            gc = XccReset(self.gpu, xcc).gc
+            if active_waves(self.gpu, gc):
+                found.append(first_wave(self.gpu, gc, xcc))
+        return tuple(wave for wave in found if wave is not None)
 
     # ---- engines
 

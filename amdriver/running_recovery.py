@@ -66,6 +66,10 @@ class Recovery:
         """The one that helped."""
         return self.attempts[-1].level if self.attempts else None
 
+    def registers(self) -> str:
+        """All that was read of `waves`, for a report; "" when there were none."""
+        return "\n\n".join(wave.registers() for wave in self.waves)
+
     def __str__(self) -> str:
         if not self.attempts:
             return "nothing was stuck"

@@ -3,6 +3,7 @@
 `collect` and `before_reset` write a folder (bundle.py), `pack` makes one file of it (archive.py), `check` reads either
 again without unpacking (checking.py). Formats and rules: docs/evidence.md."""
 
+from evidence.adding import add
 from evidence.archive import pack
 from evidence.bundle import Bundle, Problem, Subject, before_reset, collect, default_folder
 from evidence.checking import Checked, check
@@ -15,6 +16,7 @@ __all__ = [
     "Places",
     "Problem",
     "Subject",
+    "add",
     "before_reset",
     "check",
     "collect",

@@ -58,7 +58,7 @@ class Writer:
         try:
             self.manifest()
             new.rename(self.folder)
-            _sync(self.folder.parent)
+            sync(self.folder.parent)
         except BaseException as error:
             self.close()
             shutil.rmtree(new, ignore_errors=True)
@@ -219,7 +219,8 @@ def cannot_write(error: OSError, target: Path) -> Refused | NotPermitted | Unava
     )
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """The names in it, on the disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

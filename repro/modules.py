@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from amdriver.device import STEPS, Device
 from amdriver.opening import open_gpu
 from amdriver.ring import QueueStuck
-from amdriver.running_recovery import RecoveryFailed
+from amdriver.running_recovery import Recovery, RecoveryFailed
 from base.child import ChildDied, run_in_child
 from base.errors import DeviceLost, GpumendError, NotPermitted, Refused, Unavailable
 from base.findings import ProbeReport
@@ -45,7 +45,7 @@ THROTTLERS = {
 @dataclass(slots=True)
 class Done:
     """`status`: `done`, `failed`, `unverified`, `refused`; `told`: plain JSON values; `samples`: seconds of the same
-    work."""
+    work; `waves`: registers of waves that stood still, as text, by the index of their GPU."""
 
     status: str = "done"
     told: dict[str, Any] = field(default_factory=dict)
@@ -53,6 +53,7 @@ class Done:
     reports: tuple[ProbeReport, ...] = ()
     samples: tuple[float, ...] = ()
     throttled: dict[str, float] = field(default_factory=dict)
+    waves: dict[int, str] = field(default_factory=dict)
 
 
 class ResetBy(Protocol):
@@ -139,7 +140,8 @@ def _each(action: Action, subjects: Sequence[Subject], work: Callable[[Subject],
     for done in made:
         for name, value in done.throttled.items():
             throttled[name] = throttled.get(name, 0.0) + value
-    return Done(worst.status, told, worst.error, samples=samples, throttled=throttled)
+    waves = {index: text for one in made for index, text in one.waves.items()}
+    return Done(worst.status, told, worst.error, samples=samples, throttled=throttled, waves=waves)
 
 
 def _caught(work: Callable[[Subject], Done], subject: Subject) -> Done:
@@ -246,6 +248,7 @@ def _bad_kernel(action: Action, subject: Subject, tools: Tools) -> Done:
     """Launch it, see that it does not end, free its queue, and work on; how long each took, on the GPU's clock."""
     name, limit = str(action.settings["kernel"]), str(action.settings.get("limit", "mode2"))
     gpu = _opened(subject, tools)
+    waves: dict[int, str] = {}
     try:
         pattern = _pattern(COPY_BYTES, tools.seed)
         kept = gpu.alloc(COPY_BYTES)
@@ -254,9 +257,11 @@ def _bad_kernel(action: Action, subject: Subject, tools: Tools) -> Done:
         seen = _launch(gpu, queue, name)
         started = subject.clock.now()
         made = gpu.recover(queue, limit=limit)
+        waves = _waves(subject, made)
         told: dict[str, Any] = {
             "kernel": name, "seen": seen, "level": str(made.level), "lost": list(made.lost),
             "faults": [str(fault) for fault in made.faults], "recovery_s": round(subject.clock.now() - started, 6),
+            "waves": [str(wave) for wave in made.waves],
         }  # fmt: skip
         _launch(gpu, queue, "good", must_end=True)
         gpu.compute_fence(1 if gpu.xccs > 1 else 0, 7)
@@ -264,12 +269,19 @@ def _bad_kernel(action: Action, subject: Subject, tools: Tools) -> Done:
         told["usable"] = True
     except RecoveryFailed as error:
         _abandon(gpu)
-        return Done("failed", {"kernel": name, "attempts": [str(one) for one in error.recovery.attempts]}, error)
-    except GpumendError:
+        tried = [str(one) for one in error.recovery.attempts]
+        return Done("failed", {"kernel": name, "attempts": tried}, error, waves=_waves(subject, error.recovery))
+    except GpumendError as error:
         _abandon(gpu)
-        raise
+        if not waves:
+            raise
+        return Done("failed", {"kernel": name}, error, waves=waves)  # it was recovered, and is not well all the same
     gpu.close()
-    return Done(told=told)
+    return Done(told=told, waves=waves)
+
+
+def _waves(subject: Subject, made: Recovery) -> dict[int, str]:
+    return {subject.index: made.registers()} if made.waves else {}
 
 
 def _abandon(gpu: OpenGpu) -> None:

@@ -6,6 +6,7 @@ came that died meanwhile.
     timeline.jsonl     one record a line, synced one by one: `n`, `t` (monotonic), `wall`, `kind`, and what it is about
     kernel.log, uevents.jsonl, devcoredump/     written by the watcher's process (watching.py)
     probe/, trace/, evidence-N/                 the GPUs before the run, and what was kept at each failure
+    waves/             registers of the waves of kernels that hung or faulted, before their queue was reset
     result.json, report.md                      at the end
     manifest.json      as in a bundle (docs/evidence.md); `complete: false` until the end
 

@@ -33,6 +33,7 @@ from resets.critical import Asked, finished
 from resets.subject import Subject, on_host
 
 MAX_SAMPLES = 1_000_000
+MAX_WAVE_FILES = 12
 
 
 class Onlooker(Protocol):
@@ -98,6 +99,7 @@ class _Run:
         self.throttled: dict[str, float] = {}
         self.notes: list[str] = []
         self.kept = 0
+        self.kept_waves = 0
         self.wall = time.monotonic()
         self.clocks: list[tuple[Clock, float]] = [
             (clock, clock.now()) for clock in {id(one.clock): one.clock for one in means.everyone}.values()
@@ -205,6 +207,7 @@ class _Run:
             seen = self._look(number)
             facts.seen.append(seen)
             self._prove(number, action, done, seen)
+            self._keep_waves(number, action, done)
             whole = done.status != "interrupted"
             if done.status in ("failed", "interrupted"):
                 break  # what comes next was meant for a GPU on which this had worked
@@ -306,6 +309,16 @@ class _Run:
                 self.record.folder / f"evidence-{number}",
             )  # fmt: skip
         self.record.add("kept", number=number, what=["probe", "trace", "evidence"])
+
+    def _keep_waves(self, number: int, action: Action, done: Done) -> None:
+        """Registers of waves that stood still, of the first few: the timeline says of all where they stood."""
+        for index, text in done.waves.items():
+            if self.kept_waves >= MAX_WAVE_FILES:
+                return
+            self.kept_waves += 1
+            with _noted(self.notes, "registers of waves"):
+                name = f"waves/iteration-{number}-{action.name}-gpu{index}.txt"
+                self.record.write(name, (text + "\n").encode())
 
     def _keep_reports(self, name: str, reports: Sequence[ProbeReport]) -> None:
         body = {"gpus": [one.to_dict() for one in reports]}

@@ -6,6 +6,7 @@ the locks back. It never raises what a GPU did: that is in its answer. Nothing h
 
 The stages, in order; those that a method does not have are left out:
     open        take the locks, find the registers; nothing is written
+    look        registers of the waves that the reset ends, for the evidence: selects through index registers
     mark        plant a mark in state that the reset destroys
     prepare     every GPU answers, config space is kept, bus mastering off
     send        the reset itself
@@ -48,6 +49,9 @@ OnStage = Callable[[str], None]
 KERNEL_RECOVER_S: Final = 660.0  # the kernel itself waits up to 300 s for each of two flags
 DRIVER_REBIND_S: Final = 360.0  # its start waits for boot firmware just as long
 WATCH_S: Final = 0.02  # the probe has watched for a second: this only finds the same again
+_ENDS_WAVES: Final = frozenset(
+    ("wave-kill", "hqd-dequeue", "queue-mmio", "queue-kiq", "pipe-reset", "mec-reset", "mode2")
+)
 _FROM_THE_BUS: Final = {"flr": "flr", "bus-reset": "bus", "sysfs-reset": "any"}
 
 
@@ -72,7 +76,8 @@ class Mechanic(Protocol):
 @dataclass(slots=True)
 class DriverMechanic:
     """`golden` gives the saved good discovery table of a GPU (by its serial number, as the probe tells it); `files` the files
-    of its kernel driver (NVIDIA); `kernel_s`: how long the bound driver may take for a reset of its own."""
+    of its kernel driver (NVIDIA); `kernel_s`: how long the bound driver may take for a reset of its own; `keep` writes a file
+    into the bundle that was begun (None: there is none, nothing is looked at for it)."""
 
     golden: Callable[[str], bytes | None] = lambda serial: None
     firmware_dirs: Sequence[Path] | None = None
@@ -80,6 +85,7 @@ class DriverMechanic:
     sys_root: Path = Path("/sys")
     proc_root: Path = Path("/proc")
     kernel_s: float = KERNEL_RECOVER_S
+    keep: Callable[[str, bytes], object] | None = None
 
     def carry_out(
         self, rung: Rung, targets: Sequence[Subject], reports: Mapping[int, ProbeReport], on_stage: OnStage
@@ -162,8 +168,22 @@ class _Work:
             "link-reset": self._link,
             "remove-rescan": self._rescan,
         }
+        if self.rung.method.name in _ENDS_WAVES and self.mechanic.keep is not None:
+            self._look(self.mechanic.keep)
         works.get(self.rung.method.name, self._from_the_bus)()
         return Done(self.gone, self.what)
+
+    def _look(self, keep: Callable[[str, bytes], object]) -> None:
+        """Where its waves stand, into the bundle: what helps to find the cause, never what a reset depends on."""
+        self.stage("look")
+        for index, target in self._amd().items():
+            try:
+                text = "\n\n".join(wave.registers() for wave in target.first_waves())
+            except GpumendError as error:
+                text = f"the registers of its waves could not be read:\n{error}"
+            if text:
+                with suppress(GpumendError):
+                    keep(f"gpu{index}/waves-{self.rung.method.name}.txt", (text + "\n").encode())
 
     # ---- engines: what proves them is that the engine shows it, or the mechanism raises
 

@@ -15,6 +15,7 @@ import cli
 import gpumend
 from base.errors import Exit, Refused
 from base.runs import RunOutcome
+from repro import runner
 from repro.runner import Silent
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,6 +83,47 @@ def test_scenario_is_clean_without_the_fault(name: str, address: str, tmp_path: 
     assert report.restored is None
     assert not (tmp_path / "run/trace").exists()
     assert gpumend.check_bundle(tmp_path / "run").ok
+
+
+def test_registers_of_bad_kernels_are_in_the_folder_of_their_run(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    report = run("bad-kernel-recovery", "mi350x", folder, "count=2")
+    assert report.outcome is RunOutcome.CLEAN
+    kernels = {
+        "invalid-address": ("instruction dc708000 007f0200", "memory violation"),
+        "infinite-loop": ("instruction bf82ffff bf810000", "runs or waits"),
+        "illegal-instruction": ("instruction ffffffff bf810000", "illegal instruction"),
+    }
+    names = {f"iteration-{number}-{kernel}-gpu0.txt" for number in (1, 2) for kernel in kernels}
+    assert {path.name for path in (folder / "waves").iterdir()} == names
+    for kernel, (instruction, why) in kernels.items():
+        text = (folder / f"waves/iteration-1-{kernel}-gpu0.txt").read_text()
+        first = text.splitlines()[0]
+        assert instruction in first and first.endswith(why), first
+        assert {line.split()[0] for line in text.splitlines()} >= {"status", "s0", "s104", "v0", "v15"}
+        (told,) = (row for row in timeline(folder) if row.get("name") == kernel and row["kind"] == "action" and "told" in row
+                   and row["number"] == 1)  # fmt: skip
+        assert told["told"]["gpu0"]["waves"][0] == first
+    vgprs = dict(
+        line.split(None, 1) for line in (folder / "waves/iteration-1-invalid-address-gpu0.txt").read_text().splitlines()
+    )
+    assert vgprs["v1"].split()[0] == "00007f00", "the address that nobody mapped"
+    assert gpumend.check_bundle(folder).ok
+
+
+def test_registers_of_bad_kernels_are_kept_of_the_first_few_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "MAX_WAVE_FILES", 2)
+    run("bad-kernel-recovery", "mi350x", tmp_path / "run", "count=2")
+    assert len(list((tmp_path / "run/waves").iterdir())) == 2
+
+
+def test_registers_of_a_kernel_that_no_reset_ends_are_kept(tmp_path: Path) -> None:
+    sick = "mi350x?fault=reset-hangs:queue,reset-hangs:mec,reset-hangs:mode2"
+    assert run("bad-kernel-recovery", sick, tmp_path / "run", "count=1").outcome is RunOutcome.REPRODUCED
+    text = (tmp_path / "run/waves/iteration-1-invalid-address-gpu0.txt").read_text()
+    assert "instruction dc708000 007f0200" in text
 
 
 def test_scenarios_of_the_kernel_driver_are_refused_on_models_with_the_line_for_the_lab(tmp_path: Path) -> None:
