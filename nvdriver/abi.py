@@ -84,7 +84,7 @@ class Branch:
     """The table of one driver branch. `work`: controls of channels; `va_space_bytes`: NV_VASPACE_ALLOCATION_PARAMETERS.
 
     `links_at`, `link_bytes`: the rows of NVLINK_GET_NVLINK_STATUS; `ecc_units`: how many
-    rows GPU_QUERY_ECC_STATUS has."""
+    rows GPU_QUERY_ECC_STATUS has. `uvm_short`: UVM frees a range by its base alone, and knows a channel without its GPU."""
 
     number: int
     controls: Mapping[str, Control]
@@ -93,6 +93,7 @@ class Branch:
     links_at: int
     link_bytes: int
     ecc_units: int
+    uvm_short: bool
 
 
 def _branch(place: int, number: int, links_at: int, link_bytes: int, ecc_units: int) -> Branch:
@@ -104,6 +105,7 @@ def _branch(place: int, number: int, links_at: int, link_bytes: int, ecc_units: 
         links_at,
         link_bytes,
         ecc_units,
+        uvm_short=number >= 590,
     )
 
 

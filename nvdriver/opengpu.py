@@ -198,7 +198,7 @@ class OpenNvGpu:
         gpu = self._stack.enter_context(client.gpu(card, initialize=True))
         classes = gpuclasses.choose(gpu.classes(), bdf)
         self._step("UVM")
-        uvm = self._stack.enter_context(Uvm.open(files, client.ctl))
+        uvm = self._stack.enter_context(Uvm.open(files, client.ctl, client.tables))
         uuid = _uuid(gpu)
         uvm.register_gpu(uuid)
         self._stack.callback(_quietly, lambda: uvm.unregister_gpu(uuid))

@@ -144,14 +144,18 @@ class Client:
         )
         return RmGpu(self, card, device, subdevice)
 
-    def size_of(self, name: str) -> int:
+    @property
+    def tables(self) -> abi.Branch:
+        """Those of the driver's branch."""
         assert self.branch is not None, "an opened client has chosen its branch"
-        return self.branch.controls[name].size
+        return self.branch
+
+    def size_of(self, name: str) -> int:
+        return self.tables.controls[name].size
 
     def control(self, target: int, name: str, params: bytearray | None = None) -> bytearray:
         """One control call on an object; returns the parameters as the driver left them. Raises RmError, DeviceLost."""
-        assert self.branch is not None, "an opened client has chosen its branch"
-        control = self.branch.controls.get(name) or self.branch.work[name]
+        control = self.tables.controls.get(name) or self.tables.work[name]
         memory = bytearray(control.size) if params is None else params
         return self._control(target, control.command, memory, name)
 

@@ -1,7 +1,9 @@
 """UVM: the part of the driver that fills a GPU's page tables for a process (/dev/nvidia-uvm).
 
-Numbers are taken as they are, without size or direction; each structure ends in its status. Source: nvidia-rm.md section 4;
-open-gpu-kernel-modules 580.105.08, kernel-open/nvidia-uvm/uvm_ioctl.h, uvm_linux_ioctl.h (the same from 570 to 590)."""
+Numbers are taken as they are, without size or direction; each structure ends in its status, and nobody but its reader knows
+where that is. Source: nvidia-rm.md section 4; kernel-open/nvidia-uvm/uvm_ioctl.h, uvm_linux_ioctl.h of
+open-gpu-kernel-modules, compiled: the same from 570.86.16 to 580.142; in 590.44.01 and 590.48.01 FREE has no length, and
+UNREGISTER_CHANNEL no GPU."""
 
 from __future__ import annotations
 
@@ -25,20 +27,22 @@ _ATTRIBUTES_AT, _MAP_BYTES, _READ_WRITE_ATOMIC = 24, 9264, 1
 
 
 class Uvm:
-    """One open file: the addresses of this process on its GPUs. `rm_file`: the open /dev/nvidiactl of the client."""
+    """One open file: the addresses of this process on its GPUs. `rm_file`: the open /dev/nvidiactl of the client; `branch`:
+    the driver's."""
 
-    def __init__(self, files: DriverFiles, handle: int, rm_file: int) -> None:
+    def __init__(self, files: DriverFiles, handle: int, rm_file: int, branch: abi.Branch) -> None:
         self._files = files
         self._handle = handle
         self._rm_file = rm_file
+        self._short = branch.uvm_short
 
     @classmethod
     @contextmanager
-    def open(cls, files: DriverFiles, rm_file: int) -> Iterator[Uvm]:
+    def open(cls, files: DriverFiles, rm_file: int, branch: abi.Branch) -> Iterator[Uvm]:
         """Closing it frees everything. Raises Unavailable, NotPermitted, RmError."""
         handle = open_node(files, abi.UVM_NODE)
         try:
-            uvm = cls(files, handle, rm_file)
+            uvm = cls(files, handle, rm_file, branch)
             uvm._call(_INITIALIZE, bytearray(struct.pack("<QQ", _NO_HMM, 0)), 8, "initializing UVM")
             with uvm._held_mm():
                 yield uvm
@@ -86,9 +90,9 @@ class Uvm:
         self._call(_REGISTER_CHANNEL, data, 48, "registering the channel with UVM")
 
     def unregister_channel(self, uuid: bytes, client: int, channel: int) -> None:
-        data = bytearray(28)
-        struct.pack_into("<16sII", data, 0, uuid, client, channel)
-        self._call(_UNREGISTER_CHANNEL, data, 24, "taking the channel from UVM")
+        ids = struct.pack("<II", client, channel)
+        data = bytearray(ids if self._short else uuid + ids) + bytes(4)
+        self._call(_UNREGISTER_CHANNEL, data, len(data) - 4, "taking the channel from UVM")
 
     def map(self, uuid: bytes, client: int, memory: int, base: int, length: int) -> None:
         """An allocation of RM's at an address of the GPU, in a range that is made for it."""
@@ -106,7 +110,8 @@ class Uvm:
 
     def free(self, base: int, length: int) -> None:
         """A range with what is mapped in it."""
-        self._call(_FREE, bytearray(struct.pack("<QQQ", base, length, 0)), 16, f"freeing the range at {base:#x}")
+        place = struct.pack("<Q", base) if self._short else struct.pack("<QQ", base, length)
+        self._call(_FREE, bytearray(place) + bytes(8), len(place), f"freeing the range at {base:#x}")
 
     def _call(self, number: int, data: bytearray, status_at: int, doing: str) -> None:
         self._raw(self._handle, number, data, doing)

@@ -1,7 +1,8 @@
 """/dev/nvidia-uvm: GPU addresses of one process, and what is mapped at them.
 
 Source: open-gpu-kernel-modules 580.105.08, kernel-open/nvidia-uvm: uvm_ioctl.h (numbers, layouts), uvm_api.h (nothing before
-INITIALIZE), uvm_map_external.c, uvm_user_channel.c, uvm_va_space.c (which status for what), uvm.c (MM_INITIALIZE)."""
+INITIALIZE), uvm_map_external.c, uvm_user_channel.c, uvm_va_space.c (which status for what), uvm.c (MM_INITIALIZE); the two
+structures that got shorter: uvm_ioctl.h and uvm_va_range.c of 590.48.01."""
 
 from __future__ import annotations
 
@@ -50,7 +51,7 @@ class Uvm:
 
     def ioctl(self, number: int, data: bytearray) -> None:
         """The kernel copies as many bytes as the structure has: another size is the caller's defect. rmStatus comes last."""
-        found = _CALLS.get(number)
+        found = (_CALLS_590 if self.rm.branch == 2 else _CALLS).get(number)
         if found is None:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         size, status_at, work = found
@@ -185,7 +186,7 @@ def _register_channel(uvm: Uvm, data: bytearray) -> int:
 
 
 def _unregister_channel(uvm: Uvm, data: bytearray) -> int:
-    root, handle = struct.unpack_from("<II", data, 16)
+    root, handle = struct.unpack_from("<II", data, len(data) - 12)
     if (root, handle) not in uvm.channels:
         return INVALID_CHANNEL
     channel, window = uvm.channels.pop((root, handle))
@@ -206,9 +207,16 @@ def _create_range(uvm: Uvm, data: bytearray) -> int:
 
 def _free_range(uvm: Uvm, data: bytearray) -> int:
     base, length = struct.unpack_from("<QQ", data)
-    if uvm.ranges.get(base) != length:
-        return INVALID_ADDRESS
-    del uvm.ranges[base]
+    return _free(uvm, base) if uvm.ranges.get(base) == length else INVALID_ADDRESS
+
+
+def _free_base(uvm: Uvm, data: bytearray) -> int:
+    base = struct.unpack_from("<Q", data)[0]
+    return _free(uvm, base) if base in uvm.ranges else INVALID_ADDRESS
+
+
+def _free(uvm: Uvm, base: int) -> int:
+    length = uvm.ranges.pop(base)
     for one in uvm.gpus.values():
         if one.va_space is not None:
             one.va_space.space.unmap(base, length)
@@ -272,3 +280,4 @@ _CALLS: dict[int, tuple[int, int | None, Callable[[Uvm, bytearray], int]]] = {
     33: (9264, 9260, _map),
     66: (40, 32, _unmap),
 }
+_CALLS_590 = _CALLS | {28: (12, 8, _unregister_channel), 34: (16, 8, _free_base)}

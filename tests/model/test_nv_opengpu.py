@@ -43,6 +43,16 @@ def opening(spec: str, **machine: object) -> GpumendError:
     return caught.value
 
 
+@pytest.mark.parametrize("driver", ["570.144", "580.105.08", "590.48.01"])
+def test_what_uvm_refuses_is_an_error_in_each_branch(driver: str) -> None:
+    with opened(f"h200?driver={driver}") as rig:
+        bench = rig.gpu.bench
+        with pytest.raises(RmError, match="NV_ERR_INVALID_ADDRESS"):
+            bench.uvm.free(0x10_0000_0000 - 4096, 4096)
+        with pytest.raises(RmError, match="NV_ERR_INVALID_CHANNEL"):
+            bench.uvm.unregister_channel(bench.uuid, bench.gpu.client.root, 0xDEAD)
+
+
 @pytest.mark.parametrize("part", [chip.name for chip in nvidia.parts()])
 @pytest.mark.parametrize("driver", ["570.144", "580.105.08", "590.48.01"])
 def test_gpu_of_each_generation_opens_through_each_branch_and_leaves_nothing(part: str, driver: str) -> None:

@@ -279,6 +279,23 @@ def test_graphics_channel_is_scheduled_only_after_uvm_knows_it(hand: Hand) -> No
     assert hand.call(28, struct.pack("<16sII4x", hand.uuid, hand.root, channel), 24) == 0x21
 
 
+def test_branch_590_frees_a_range_by_its_base_and_a_channel_without_its_gpu(hand: Hand) -> None:
+    """uvm_ioctl.h of 590.48.01, compiled: UVM_FREE_PARAMS 16 bytes, UVM_UNREGISTER_CHANNEL_PARAMS 12, rmStatus at 8."""
+    there = BASE + (1 << 32)
+    channel = hand.made("channel", hand.kept["group"], 0xC86F, channel_params(hand))
+    ids = struct.pack("<16siII", hand.uuid, hand.ctl, hand.root, channel)
+    assert hand.call(27, ids.ljust(56, b"\0"), 48) == OK
+    assert hand.call(73, struct.pack("<QQQ", there, 0x1000, 0), 16) == OK
+    hand.files.machine.driver = "590.48.01"
+    for number, size in ((28, 28), (34, 24)):
+        with pytest.raises(ValueError, match="takes"):
+            hand.call(number, bytes(size), 8)
+    assert hand.call(28, struct.pack("<III", hand.root, 0xDEAD, 0), 8) == 0x21
+    assert hand.call(28, struct.pack("<III", hand.root, channel, 0), 8) == OK
+    assert hand.call(34, struct.pack("<QQ", there + 0x1000, 0), 8) == 0x1E
+    assert [hand.call(34, struct.pack("<QQ", there, 0), 8) for _ in range(2)] == [OK, 0x1E]
+
+
 def test_controls_of_channels_want_their_class_and_size(hand: Hand) -> None:
     channel = hand.made("channel", hand.kept["group"], 0xC86F, channel_params(hand))
     for target, command, size, expected in (
