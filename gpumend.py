@@ -1618,7 +1618,7 @@ def _nvidia_steps(gpu: Gpu, level: Level, engines: Sequence[int] | None, skip: S
 @dataclass(slots=True)
 class ResetOptions:
     """How a reset goes about it. `force`: methods for which the safety table may be overruled; `unbind`,
-    `kill_holders`: what is in the way may be removed; `selftest`: test what was recovered (its VRAM is overwritten);
+    `kill_holders`: what is in the way may be removed; `selftest`: test what was recovered (VRAM of AMD's is overwritten);
     `evidence`: the folder for the bundle (None: a new one below the state folder); `deep`: reset GPUs that are well,
     too; `shown`: indices of the GPUs that may be hit (None: whomever `plan_reset` names when it begins)."""
 
@@ -1672,8 +1672,6 @@ def reset_gpus(
     from resets.session import reset_all
 
     options = options or ResetOptions()
-    if options.selftest:
-        require_amd(wanted, "testing after a reset")
     means = _reset_means(everyone, options, watcher, asked)
     report = reset_all(everyone, wanted, _reset_request(options), means)
     return _selftested(report, everyone, wanted, options, means) if options.selftest else report
@@ -1838,23 +1836,24 @@ def _selftested(
     """The same report; a GPU that fails its self-test is not well. With `auto` the ladder goes on from there."""
     from dataclasses import replace
 
-    from base.errors import Exit
     from resets.methods import AUTO
     from resets.session import reset_all
-    from resets.tested import Tried, merged
+    from resets.tested import Tried, has_failed, merged, words_of
 
     def test(gpus: Sequence[Any]) -> list[SelftestReport]:
         return selftest_gpus(gpus, firmware=options.firmware)
 
     good = {item.index for item in report.gpus if item.outcome in (ResetOutcome.RECOVERED, ResetOutcome.HEALTHY)}
     tested = test([gpu for gpu in wanted if gpu.index in good])
-    report = replace(report, notes=(*report.notes, f"self-test: {len(tested)} GPUs tested"))
-    failed = {item.index: item for item in tested if item.exit_code in (Exit.PROBLEM, Exit.UNAVAILABLE)}
+    report = replace(report, notes=(*report.notes, f"self-test: {len(tested)} GPUs tested", *words_of(tested)))
+    nvidia = {gpu.index for gpu in wanted if gpu.part.is_nvidia}
+    failed = {item.index: item for item in tested if has_failed(item, is_nvidia=item.index in nvidia)}
     results = {item.index: item for item in tested}
     if failed and options.method == AUTO and not means.asked:
-        means.probe = Tried(means.probe, test, failed)
+        means.probe = tried = Tried(means.probe, test, failed)
         again = reset_all(everyone, [gpu for gpu in wanted if gpu.index in failed], _reset_request(options), means)
         report = merged(report, again)
+        report = replace(report, notes=(*report.notes, *words_of(tried.again.values(), " after the reset")))
         results = {index: item for index, item in results.items() if index not in failed}
     outcomes = []
     for item in report.gpus:

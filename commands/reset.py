@@ -33,7 +33,7 @@ _WHOLE_DAY_S = 86400.0
 @click.option("--kill-holders", is_flag=True, help="End the processes that hold the GPUs first.")
 @click.option("--force", metavar="METHOD", multiple=True, help="Overrule the safety table for this method; repeatable.")
 @click.option(
-    "--selftest", "selftest", is_flag=True, help="Test what seems well, go on if it is not; VRAM is overwritten."
+    "--selftest", "selftest", is_flag=True, help="Test what seems well, go on if it is not; AMD: VRAM is overwritten."
 )
 @click.option("--attempts", type=click.IntRange(1, 20), default=5, show_default=True, help="Methods that auto may try.")
 @click.option(
@@ -189,7 +189,7 @@ def _dry(settings: Settings, everyone: list[Gpu], wanted: list[Gpu], options: Re
         for number, body in enumerate(bodies):
             print_preview(printer, number, body)
         if tested:
-            printer.line(f"  {_test_words(tested)}")
+            printer.line(f"  {_test_words(previews, options)}")
         for error in errors:
             printer.line()
             for line in error_lines(error):
@@ -211,11 +211,18 @@ def _tested(previews: list[Preview], options: ResetOptions) -> list[int]:
     return [one.index for preview in previews for one in preview.group.wanted] if options.selftest else []
 
 
-def _test_words(tested: list[int]) -> str:
-    return (
-        f"self-test of GPU {numbers(tested)} if it is well then: what its VRAM holds is lost; one that fails is reset, in a "
-        "hive with all members"
-    )
+def _test_words(previews: list[Preview], options: ResetOptions) -> str:
+    """What --selftest does to whom: NVIDIA's are tested beside their users, AMD's are brought up anew."""
+    ours = [one for preview in previews for one in preview.group.wanted]
+    mine = numbers(_tested(previews, options))
+    lines = [f"self-test of GPU {mine} if it is well then; one that fails is reset, in a hive with all members"]
+    if amd := [one.index for one in ours if not one.part.is_nvidia]:
+        lines.append(f"what the VRAM of GPU {numbers(amd)} holds is lost")
+    if nvidia := [one.index for one in ours if one.part.is_nvidia]:
+        lines.append(
+            f"GPU {numbers(nvidia)}: through the NVIDIA driver, beside its users; without the driver it cannot be tested"
+        )
+    return "; ".join(lines)
 
 
 def _in_the_way(previews: list[Preview], refused: list[GpuOutcome]) -> list[GpumendError]:
@@ -250,7 +257,7 @@ def _consent(everyone: list[Gpu], wanted: list[Gpu], options: ResetOptions, roun
     for number, one in enumerate(planned):
         print_preview(printer, number, one.to_dict())
     if tested:
-        printer.line(_test_words(tested))
+        printer.line(_test_words(previews, options))
     if not click.confirm(f"Begin with {words}{often}?", err=True):
         raise Refused(f"reset ({words}{often})", seen="the answer was no")
     hit = {index for one in planned for index in one.hit}

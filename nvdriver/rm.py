@@ -90,7 +90,7 @@ class Client:
             expected=bdf,
             seen=", ".join(card.bdf for card in cards) or "no GPU",
             where=abi.CTL_NODE,
-            next_step="is the driver bound to it? gpumend list; dmesg",
+            next_step="is the driver bound to it (gpumend list)? else gpumend bind nvidia; dmesg",
         )
 
     def attached(self) -> set[int]:

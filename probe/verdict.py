@@ -83,6 +83,7 @@ ERRORS: dict[str, Rule] = {"amd.discovery.memsize": TABLE["amd.discovery.signatu
 _FAMILIES: tuple[tuple[str, Rule], ...] = (
     ("amd.discovery.", TABLE["amd.discovery.signature"]),
     ("amd.", _rule(Health.HUNG, Action.HIVE_RESET, Action.MODE1)),
+    ("nv.selftest", _rule(Health.HUNG, Action.FLR)),
 )
 # What is unknown because of this has a cure all the same.
 _CURES_THE_UNKNOWN = {"pci.memory-off": Action.RESTORE_CONFIG}

@@ -121,6 +121,45 @@ def test_stop_words_know_daemons_and_no_others() -> None:
     assert usage.stop_words(["python3"]) == ""
 
 
+# ---------------------------------------------------------------- tested, too
+
+
+def test_gpus_that_are_well_are_tested_beside_their_users(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--on", "model:h200*2", "reset", "--selftest", "--yes", "--json")
+    document = json.loads(out)
+    assert code == Exit.OK and document["notes"] == ["self-test: 2 GPUs tested"] and not document["steps"]
+
+
+def test_gpu_that_fails_its_selftest_is_reset_by_flr_and_is_not_well_before_it_was_tested_again() -> None:
+    """The driver is gone then, and only through it can a GPU be tested."""
+    report = reset("h200?fault=copy-spoiled", selftest=True, **ALL)
+    assert [(step.method, step.why) for step in report.steps] == [("flr", "nv.selftest on GPU 0")]
+    assert report.exit_code == Exit.UNKNOWN and report.gpus[0].outcome is Outcome.UNVERIFIED
+    before, after = report.notes[1:]
+    assert before.startswith("self-test of GPU 0: failed: ") and "copy engine" in before
+    assert after.startswith("self-test of GPU 0 after the reset: unavailable") and "no GPU" in after
+
+
+def test_refused_reset_after_a_failed_selftest_tells_both() -> None:
+    report = reset("h200?fault=copy-spoiled", selftest=True)
+    assert report.exit_code == Exit.REFUSED and "pid 1042" in report.gpus[0].reason
+    assert any(note.startswith("self-test of GPU 0: failed") for note in report.notes)
+
+
+@pytest.mark.parametrize("spec", ["h200?driver=none", "h200?fault=gsp-dead"])
+def test_gpu_without_a_driver_is_not_reset_because_it_cannot_be_tested(spec: str) -> None:
+    report = reset(spec, selftest=True, **ALL)
+    assert "nv.selftest" not in [step.why.split()[0] for step in report.steps]
+    (one,) = report.gpus
+    assert report.exit_code == Exit.UNKNOWN and one.outcome is Outcome.UNVERIFIED
+    assert one.error is not None and "driver" in one.error.next_step
+
+
+def test_selftest_of_a_preview_says_what_it_does_to_each_vendors_gpus(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "--on", "model:h200", "reset", "--selftest", "--dry-run")
+    assert "GPU 0: through the NVIDIA driver" in out and "is lost" not in out
+
+
 # ---------------------------------------------------------------- what is done, and what proves it
 
 
