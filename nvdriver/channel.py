@@ -99,6 +99,7 @@ class Channel:
         self._put = 0
         self._sent = 0
         self._push_at = 0
+        self._closed = False
         self.dead: ChannelDead | DeviceLost | None = None
         self._ring: Memory
         self._push: Memory
@@ -186,6 +187,7 @@ class Channel:
 
     def close(self) -> None:
         """Backwards; everything is tried, the first error raised."""
+        self._closed = True
         failed: list[GpumendError] = []
         while self._undo:
             try:
@@ -199,12 +201,9 @@ class Channel:
 
     def submit(self, methods: bytes) -> int:
         """Send methods; the value that is reached when they are done. Waits where ring or pushbuffer are full."""
-        if self.dead is not None:
-            raise self.dead
-        self._sent += 1
-        whole = methods + self._mark(self._sent)
+        self._require_open()
+        whole = methods + self._mark(self._sent + 1)
         if len(whole) > PUSH_BYTES // 2:
-            self._sent -= 1
             raise UsageError(
                 f"submitting work to {self.engine}", expected=f"at most {PUSH_BYTES // 2} bytes of methods",
                 seen=str(len(whole)), next_step="submit it in pieces",
@@ -214,6 +213,7 @@ class Channel:
         entry = (self._push.gpu_va + at) | 1 << 41 | (len(whole) // 4) << 42
         ring = self._cpu(self._ring)
         ring[8 * self._put : 8 * self._put + 8] = entry.to_bytes(8, "little")
+        self._sent += 1
         self._put = (self._put + 1) % ENTRIES
         ring.store32(_USERD_AT + _GP_PUT, self._put)
         self._bench.doorbell.store32(_NOTIFY, self._token)
@@ -227,9 +227,9 @@ class Channel:
         """A place in the pushbuffer that nothing reads any more: it is used from its start to its end, then, once all of it
         has been read, from its start again. The ring has room for all but one of its entries."""
         if self._push_at + size > PUSH_BYTES:
-            self.wait(self._sent - 1)
+            self.wait(self._sent)
             self._push_at = 0
-        if self._sent - self.reached >= ENTRIES - 1:
+        if self._sent - self.reached >= ENTRIES - 2:
             self.wait(self._sent - ENTRIES // 2)
         at, self._push_at = self._push_at, self._push_at + size
         return at
@@ -241,10 +241,12 @@ class Channel:
 
     @property
     def reached(self) -> int:
-        """The last value that was reached. A copy engine writes the low 32 bits."""
+        """The last value that was reached. A copy engine writes the low 32 bits. UsageError once it is closed."""
         return self._record()[0]
 
     def _record(self) -> tuple[int, int]:
+        if self._closed:
+            self._require_open()
         value, stamp = _RECORD.unpack(self._cpu(self._records)[0:16])
         if self.engine.copy is not None:
             value = self._sent - ((self._sent - value) & 0xFFFFFFFF)
@@ -258,8 +260,7 @@ class Channel:
     def wait(self, value: int, timeout_s: float = WAIT_S) -> None:
         """Until `value` is reached. Raises ChannelDead, DeviceLost, WaitTimeout."""
         doing = f"waiting for {self.engine} of {self._bench.gpu.card.bdf}"
-        if self.dead is not None:
-            raise self.dead
+        self._require_open()
         try:
             self._poll(value, doing, min(timeout_s, SOON_S))
         except WaitTimeout:
@@ -269,6 +270,16 @@ class Channel:
             self._poll(value, doing, timeout_s - SOON_S)
         if self.reached < value:
             self.require_sound()
+
+    def _require_open(self) -> None:
+        """Raises what has ended this channel; UsageError where its user closed it."""
+        if self.dead is not None:
+            raise self.dead
+        if self._closed:
+            raise UsageError(
+                f"using {self.engine} of {self._bench.gpu.card.bdf}", expected="an open channel", seen="it is closed",
+                where=self._bench.gpu.card.bdf,
+            )  # fmt: skip
 
     def require_there(self) -> None:
         """Raises DeviceLost where the GPU is gone from the bus."""

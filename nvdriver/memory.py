@@ -7,7 +7,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from base.errors import DeviceLost, OutOfMemory, UsageError
+from base.errors import DeviceLost, GpumendError, OutOfMemory, UsageError
 from nvdriver import abi, status
 from nvdriver.addresses import Addresses
 from nvdriver.rm import CpuMapping, RmGpu
@@ -101,8 +101,9 @@ class MemoryMap:
                 next_step=error.next_step,
             ) from error
 
-    def free(self, memory: Memory) -> None:
-        """Give it back; whoever uses it must be done. Raises UsageError the second time."""
+    def free(self, memory: Memory, *, reuse: bool = True) -> None:
+        """Give it back; whoever uses it must be done, else `reuse` False: its addresses are given to nobody, so that a late
+        store is a page fault, and not in another's memory. Raises UsageError the second time."""
         if self._kept.pop(memory.handle, None) is None:
             raise UsageError(
                 "freeing memory", expected="memory in use", seen="it was freed before", where=self._gpu.card.bdf
@@ -111,7 +112,8 @@ class MemoryMap:
             memory.cpu.close()
         try:
             self._uvm.free(memory.gpu_va, memory.size)
-            self.addresses.give(memory.gpu_va, memory.size)
+            if reuse:
+                self.addresses.give(memory.gpu_va, memory.size)
         finally:
             self._free_handle(memory.handle)
 
@@ -122,5 +124,12 @@ class MemoryMap:
             return  # there is nothing to free
 
     def free_all(self) -> None:
+        """Everything is tried, the first error raised: each view of this process hangs on a file that keeps the GPU in use."""
+        failed: list[GpumendError] = []
         for memory in list(self._kept.values()):
-            self.free(memory)
+            try:
+                self.free(memory)
+            except GpumendError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]

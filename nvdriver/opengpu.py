@@ -12,6 +12,7 @@ once. Source: nvidia-rm.md section 5 (order of bring-up)."""
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -165,6 +166,7 @@ class OpenNvGpu:
         self.steps: tuple[str, ...] = ()
         self._stack = ExitStack()
         self._open = False
+        self._pid = os.getpid()
         self._lanes: dict[Engine, _Lane] = {}
         self._buffers: dict[int, tuple[NvBuffer, Memory]] = {}
         self._staging: Memory | None = None
@@ -267,9 +269,14 @@ class OpenNvGpu:
 
     def _free(self, buffer: NvBuffer, memory: Memory) -> None:
         self._buffers.pop(id(buffer), None)
-        with suppress(ChannelDead, DeviceLost, WaitTimeout):  # nothing will be done by what is dead
+        stuck = False
+        try:
             self.synchronize()
-        self.bench.memory.free(memory)
+        except (ChannelDead, DeviceLost):  # nothing will be done by what is dead
+            pass
+        except WaitTimeout:
+            stuck = True
+        self.bench.memory.free(memory, reuse=not stuck)
 
     # ---- copies and fills
 
@@ -398,12 +405,14 @@ class OpenNvGpu:
 
     def timer_ns(self) -> int:
         """The GPU's clock, read from its usermode page."""
+        self.require_open("reading the clock")
         return self.bench.timer_ns()
 
     # ---- channels
 
     def channel(self, engine: int | None) -> Channel:
         """The channel of a copy engine, or (None) that of graphics and compute; opened when it is first asked for."""
+        self.require_open("opening a channel")
         return self._lane(COMPUTE if engine is None else self._engine(engine, "opening a channel")).channel
 
     def new_channel(self, engine: int | None) -> Channel:
@@ -480,8 +489,11 @@ class OpenNvGpu:
 
     def close(self) -> None:
         """Channels, memory, VA space, client. The first error is raised after all was tried; the driver frees what is left
-        when its files are closed."""
+        when its files are closed. In a process forked from that which opened it nothing is done: all of it is that one's."""
         if not self._open:
+            return
+        if self._pid != os.getpid():
+            self._open = False
             return
         failed: list[GpumendError] = []
         alive = [lane for lane in self._lanes.values() if lane.channel.dead is None]  # what is dead has been told of
@@ -513,6 +525,11 @@ class OpenNvGpu:
     def require_open(self, doing: str) -> None:
         if not self._open:
             raise UsageError(doing, expected="an open GPU", seen="it is closed", where=self.name)
+        if self._pid != os.getpid():
+            raise UsageError(
+                doing, expected="the process that opened the GPU",
+                seen=f"process {os.getpid()}, forked from it ({self._pid})", where=self.name, next_step="open it here",
+            )  # fmt: skip
 
     def _require_own(self, doing: str, buffer: NvBuffer) -> None:
         if buffer.gpu is not self:

@@ -68,6 +68,7 @@ class Client:
         finally:
             with suppress(OSError):  # the driver frees what the client had when its file closes
                 files.close(handle)
+            client._ctl = -1  # whoever uses it later must not reach a file that got the same number
 
     def cards(self) -> list[Card]:
         """Every GPU that the driver has found, initialized or not."""

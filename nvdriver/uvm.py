@@ -41,12 +41,13 @@ class Uvm:
     def open(cls, files: DriverFiles, rm_file: int, branch: abi.Branch) -> Iterator[Uvm]:
         """Closing it frees everything. Raises Unavailable, NotPermitted, RmError."""
         handle = open_node(files, abi.UVM_NODE)
+        uvm = cls(files, handle, rm_file, branch)
         try:
-            uvm = cls(files, handle, rm_file, branch)
             uvm._call(_INITIALIZE, bytearray(struct.pack("<QQ", _NO_HMM, 0)), 8, "initializing UVM")
             with uvm._held_mm():
                 yield uvm
         finally:
+            uvm._handle = -1
             with suppress(OSError):
                 files.close(handle)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 import pytest
 
+from base.child import run_in_child
 from base.clock import VirtualClock
 from base.errors import (
     DeviceLost,
@@ -20,7 +22,7 @@ from base.errors import (
 )
 from gpumodel import nvidia
 from gpumodel.nvidia.gpu import NvTransport
-from nvdriver import pushbuffer
+from nvdriver import abi, pushbuffer
 from nvdriver.channel import ENTRIES, PUSH_BYTES
 from nvdriver.opengpu import open_gpu
 from nvdriver.status import ChannelDead, RmError
@@ -396,3 +398,102 @@ def test_buffers_that_are_freed_foreign_or_too_small_are_refused_before_anything
         gpu.alloc(1)
     with pytest.raises(UsageError):
         b.read()
+
+
+# ---------------------------------------------------------------- after the end
+
+
+def test_what_is_closed_is_told_in_words_and_not_reached_by_an_old_number() -> None:
+    with opened() as rig:
+        gpu = rig.gpu
+        buffer = gpu.alloc(4096)
+        gpu.fill(buffer, 1)
+        fence, other = gpu.fence(), gpu.new_channel(0)
+        other.close()
+        raw, client, uvm = gpu.raw, gpu.bench.gpu.client, gpu.bench.uvm
+        for work in (lambda: other.submit(b""), lambda: other.wait(1), lambda: other.reached):
+            with pytest.raises(UsageError, match="it is closed"):
+                work()
+    for work in (lambda: fence.done, fence.wait, gpu.timer_ns, raw.compute_channel, lambda: gpu.channel(0)):
+        with pytest.raises(UsageError, match="it is closed"):
+            work()
+    again = [rig.files.open(abi.CTL_NODE) for _ in range(3)]
+    assert client.ctl not in again and uvm._handle not in again
+    with pytest.raises(Unavailable):
+        client.attached()
+    with pytest.raises(Unavailable):
+        uvm.free(0x1000, 0x1000)
+
+
+def test_fence_of_a_channel_that_the_driver_ended_tells_why_after_a_recovery() -> None:
+    with opened() as rig:
+        buffer = rig.gpu.alloc(4096)
+        rig.model.fifo.next_error = 31
+        rig.gpu.fill(buffer, 1)
+        fence = rig.gpu.fence()
+        with pytest.raises(ChannelDead):
+            fence.wait()
+        assert rig.gpu.recover() == ("CE0",)
+        with pytest.raises(ChannelDead, match="Xid 31"):
+            _ = fence.done
+
+
+def test_forked_process_can_neither_use_nor_close_what_its_parent_opened() -> None:
+    with opened() as rig:
+        buffer = rig.gpu.alloc(4096, where="host")
+        buffer.write(bytes(4096))
+
+        def child() -> tuple[str, int, bool]:
+            try:
+                buffer.read()
+            except UsageError as error:
+                seen = error.seen
+            rig.gpu.close()
+            return seen, len(rig.model.fifo.channels), rig.gpu.is_open
+
+        seen, channels, is_open = run_in_child(child, 10, doing="using it in a child").unwrap()
+        assert f"forked from it ({os.getpid()})" in seen and channels == 1 and not is_open
+        rig.gpu.fill(buffer, 7)
+        assert buffer.read() == b"\7" * 4096
+
+
+def test_submission_that_found_no_room_does_not_count() -> None:
+    """Else every later wait would be for work that was never sent."""
+    with opened() as rig:
+        channel = rig.gpu.channel(0)
+        rig.model.fifo.hangs = True
+        for _ in range(3 * ENTRIES):
+            before = channel.sent
+            try:
+                channel.submit(pushbuffer.copy_release(channel._records.gpu_va + 64, 1))
+            except WaitTimeout:
+                break
+        assert channel.sent == before
+        rig.model.fifo.hangs = False
+        rig.model.fifo.ring(channel._token)
+        channel.wait(channel.sent)
+
+
+def test_addresses_of_what_a_stuck_engine_may_still_write_are_given_to_nobody() -> None:
+    with opened() as rig:
+        buffer = rig.gpu.alloc(64 * KIB)
+        address = buffer.gpu_va
+        rig.model.fifo.hangs = True
+        rig.gpu.fill(buffer, 1)
+        buffer.free()
+        rig.model.fifo.hangs = False
+        assert rig.gpu.bench.memory.alloc(64 * KIB).gpu_va != address
+        with pytest.raises(WaitTimeout):
+            rig.gpu.close()
+    assert rig.nothing_left()
+
+
+def test_views_are_closed_though_the_driver_frees_nothing_any_more() -> None:
+    """A view hangs on a file of the GPU's node: while one is open, the GPU is in use and cannot be unbound."""
+    with opened() as rig:
+        for _ in range(3):
+            rig.gpu.alloc_mapped(4096)
+        rig.gpu.bench.uvm._handle = -1  # every call fails
+        with pytest.raises(Unavailable):
+            rig.gpu.close()
+    assert rig.nothing_left()
