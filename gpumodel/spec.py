@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from base.errors import UsageError
+from gpumodel import nvidia
 from gpumodel.chips import CHIPS, HIVE_MOST, Chip
 from gpumodel.faults import CATALOGUE, ActiveFault, Fault
 from gpumodel.hive import Placed
@@ -49,7 +50,8 @@ def parse(text: str) -> ModelSpec:
     part, count_text, query, pick_text = match.groups()
     chip = CHIPS.get(part)
     if chip is None:
-        raise _wrong(text, expected=f"a part: {', '.join(CHIPS)}", seen=_quoted(part), near=_near(part, CHIPS))
+        parts = (*CHIPS, *(other.name for other in nvidia.parts()))
+        raise _wrong(text, expected=f"a part: {', '.join(parts)}", seen=_quoted(part), near=_near(part, parts))
     count = 1 if count_text is None else _number(text, "the number of GPUs", count_text, 1, HIVE_MOST)
     options = _options(text, query)
     if "vram" in options:

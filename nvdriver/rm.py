@@ -11,6 +11,7 @@ Source: nvidia-rm.md sections 1, 2, 3, 5 and 7. Layouts: little-endian, offsets 
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Iterator, Mapping
@@ -333,12 +334,16 @@ def open_node(files: DriverFiles, path: str) -> int:
         raise
     except Unavailable as error:
         error.expected = "the driver's node"
-        error.next_step = _WHY_NO_NODE.get(path, _NO_GPU_NODE)
+        failed = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO
+        error.next_step = _NO_START if failed else _WHY_NO_NODE.get(path, _NO_GPU_NODE)
         raise
 
 
 _NO_GPU_NODE = (
     "in a container: was this GPU given to it (--gpus, --device)? else look at dmesg: it could not be initialized"
+)
+_NO_START = (
+    "the driver could not initialize it, or has lost it: gpumend probe; dmesg (NVRM: RmInitAdapter failed, Xid 79)"
 )
 _WHY_NO_NODE = {
     abi.CTL_NODE: "is NVIDIA's driver loaded (lsmod), and not just being unloaded? in a container: --gpus, --device",

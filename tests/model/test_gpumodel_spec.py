@@ -30,6 +30,7 @@ def test_parse_everything_given_is_kept() -> None:
     [
         ("", "a part: mi300x, mi350x", "nothing", "example: model:mi350x*8"),
         ("mi305x", "a part: mi300x, mi350x", "'mi305x'", "did you mean mi3"),
+        ("h201", "h100, h200, b200, rtx4090, rtx5090", "'h201'", "did you mean h200"),
         ("mi350x*0", "the number of GPUs from 1 to 8", "'0'", "example"),
         ("mi350x*9", "the number of GPUs from 1 to 8", "'9'", "example"),
         ("mi350x*", "the number of GPUs from 1 to 8", "nothing", "example"),

@@ -400,6 +400,12 @@ def test_buffers_that_are_freed_foreign_or_too_small_are_refused_before_anything
         b.read()
 
 
+def test_gpu_that_its_driver_cannot_initialize_is_not_laid_to_a_container() -> None:
+    error = opening("h200?fault=fallen-off-bus")
+    assert isinstance(error, Unavailable) and "Input/output error" in error.seen
+    assert "Xid 79" in error.next_step and "container" not in error.next_step
+
+
 # ---------------------------------------------------------------- after the end
 
 
