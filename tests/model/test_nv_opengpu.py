@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -417,10 +418,9 @@ def test_what_is_closed_is_told_in_words_and_not_reached_by_an_old_number() -> N
         fence, other = gpu.fence(), gpu.new_channel(0)
         other.close()
         raw, client, uvm = gpu.raw, gpu.bench.gpu.client, gpu.bench.uvm
-        for work in (lambda: other.submit(b""), lambda: other.wait(1), lambda: other.reached):
-            with pytest.raises(UsageError, match="it is closed"):
-                work()
-    for work in (lambda: fence.done, fence.wait, gpu.timer_ns, raw.compute_channel, lambda: gpu.channel(0)):
+        closed: list[Callable[[], object]] = [lambda: other.submit(b""), lambda: other.wait(1), lambda: other.reached]
+    closed += [lambda: fence.done, fence.wait, gpu.timer_ns, raw.compute_channel, lambda: gpu.channel(0)]
+    for work in closed:
         with pytest.raises(UsageError, match="it is closed"):
             work()
     again = [rig.files.open(abi.CTL_NODE) for _ in range(3)]
