@@ -15,6 +15,7 @@ from gpumodel.isa.op import Array
 _F32_MIN_NORMAL = 2.0**-126
 _LOST_BITS = np.uint64((1 << 29) - 1)  # of a float64's fraction, when it becomes a float32
 _HALF = np.uint64(1 << 28)
+_KEPT_BITS, _LEAST = np.int64(35), -(1 << 63)
 _SPLITTER = 2.0**27 + 1  # halves a float64's fraction
 # Between these no step of the float64 algorithm overflows or loses a bit.
 _SMALL, _LARGE = 2.0**-900, 2.0**900
@@ -40,19 +41,25 @@ def fma_to_f64(a: Array, b: Array, c: Array, *, scaled: bool = False) -> Array:
     """a * b + c of float32 arrays as float64, rounded so that a cast to float32 (or float16) rounds as if once.
 
     `scaled`: so that it may be multiplied by a power of two before the cast."""
-    product = a.astype(np.float64) * b.astype(np.float64)  # exact: 48 bits
-    addend = c.astype(np.float64)
-    total: Array = product + addend
+    product = np.multiply(a, b, dtype=np.float64)  # exact: 48 bits
+    total: Array = np.add(product, c, dtype=np.float64)
     # Rounding twice matters only where the sum lies right between two float32, or comes out subnormal.
-    doubtful = (total.view(np.uint64) & _LOST_BITS) == _HALF
-    doubtful |= (np.abs(total) < _F32_MIN_NORMAL) & (total != 0)
-    if scaled or doubtful.any():
-        total = _to_odd(total, _error_of_sum(product, addend, total))
+    doubtful = scaled or ((total.view(np.uint64) & _LOST_BITS) == _HALF).any()
+    if not doubtful:
+        small = np.abs(total) < _F32_MIN_NORMAL
+        doubtful = small.any() and (total[small] != 0).any()
+    if doubtful:
+        total = _to_odd(total, _error_of_sum(product, c.astype(np.float64), total))
     return total
 
 
 def fma_f32(a: Array, b: Array, c: Array) -> Array:
-    return fma_to_f64(a, b, c).astype(np.float32)
+    total: Array = np.add(np.multiply(a, b, dtype=np.float64), c, dtype=np.float64)
+    result: Array = total.astype(np.float32)
+    # The same doubts as above, in as few passes as can be: the lost bits alone are the least of integers when just half.
+    if (total.view(np.int64) << _KEPT_BITS).min() == _LEAST or not np.abs(result).min() > _F32_MIN_NORMAL:
+        return fma_to_f64(a, b, c).astype(np.float32)
+    return result
 
 
 def fma_f16(a: Array, b: Array, c: Array) -> Array:

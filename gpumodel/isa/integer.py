@@ -192,9 +192,19 @@ def _align(step: int, last: int) -> Callable[[Array, Array, Array], Array]:
     return run
 
 
+def _chosen_bytes(both: Array, shifts: Array) -> Array:
+    """Bytes alone; `shifts`: by how many bits, in each byte of it."""
+    result = both >> (shifts & np.uint64(56)) & np.uint64(0xFF)
+    for bits in (8, 16, 24):
+        result |= (both >> (shifts >> np.uint64(bits) & np.uint64(56)) & np.uint64(0xFF)) << np.uint64(bits)
+    return u32(result)
+
+
 def _perm(high: Array, low: Array, select: Array) -> Array:
     """Each byte of `select` names a byte of {high, low} (0-7), a sign of one of their words (8-11), 0 (12) or 0xff."""
     both = (high.astype(np.uint64) << np.uint64(32)) | low
+    if not np.any(select & np.uint32(0xF8F8F8F8)):
+        return _chosen_bytes(both, select.astype(np.uint64) << np.uint64(3))
     parts = []
     for chosen in _bytes(select):
         byte = u32(both >> ((chosen & np.uint32(7)) << np.uint32(3)).astype(np.uint64)) & np.uint32(0xFF)

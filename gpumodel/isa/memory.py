@@ -52,6 +52,24 @@ class Window:
         self.dirty_words = self.dirty.view(np.uint32)
 
 
+class Offsets:
+    """What accesses of `size` bytes each (1, 2 or whole dwords) add to their bases: uint64, of which negative ones wrap.
+    `which`: of each access, the number of its base."""
+
+    def __init__(self, offsets: list[int], which: list[int], size: int) -> None:
+        numbers = [offset - (1 << 64) if offset >> 63 else offset for offset in offsets]
+        self.unit = min(size, 4)
+        self.shift = self.unit // 2
+        self.which = np.array(which) if any(which) else None
+        self.aligned = all(number % self.unit == 0 for number in numbers)
+        own = [
+            [number for number, one in zip(numbers, which, strict=True) if one == base] for base in sorted(set(which))
+        ]
+        self.ranges = [(min(some), max(some) + size - 1) for some in own]
+        places = (np.array(numbers)[:, None] >> self.shift) + np.arange(max(1, size // 4))
+        self.places = places[:, :, None, None]
+
+
 class WaveMemory:
     """`stores` counts what was written, so that a loop that waits for a change knows when there was none."""
 
@@ -124,6 +142,57 @@ class WaveMemory:
                 window.dirty_halves[index] = 0xFFFF
                 return
         self._store_slowly(address, value, size)
+
+    def _at_hand(self, bases: Array, offsets: Offsets, write: bool) -> tuple[Window, Array] | None:
+        """The window, and places [accesses][dwords][waves][lanes] in units of the access: of the first accesses, as many as are
+        aligned and have all of their pages there, so that they cannot fail."""
+        window = self._last
+        if window is None:
+            return None
+        start = (bases - np.uint64(window.base)).view(np.int64)
+        if not offsets.aligned or (offsets.unit > 1 and np.bitwise_or.reduce(start, axis=None) & offsets.unit - 1):
+            return None
+        wanted, there = (WRITTEN if write else READ), True
+        for base, (lowest, highest) in zip(start, offsets.ranges, strict=True):
+            low, high = int(base.min()) + lowest, int(base.max()) + highest
+            if low < 0 or high >= WINDOW:
+                return None
+            known = window.known[write]
+            first, last = low >> PAGE_SHIFT, high >> PAGE_SHIFT
+            if there and not (known[0] <= first and last <= known[1]):
+                there = bool(window.state[first : last + 1].min() >= wanted)
+        place = start >> offsets.shift if offsets.shift else start
+        index = (place if offsets.which is None else place[offsets.which])[:, None] + offsets.places
+        if there:
+            return window, index
+        ready = window.state.take(index >> PAGE_SHIFT - offsets.shift).reshape(len(index), -1).min(axis=1) >= wanted
+        return window, index if ready.all() else index[: int(ready.argmin())]
+
+    def load_at_hand(self, bases: Array, offsets: Offsets) -> Array:
+        """Several accesses at once, the first that are at hand: uint32 [accesses * dwords][waves][lanes], zero-extended.
+        `bases`: addresses [bases][waves][lanes], to which the offsets are added."""
+        there = self._at_hand(bases, offsets, False)
+        if there is None:
+            return np.zeros((0, 1, 1), np.uint32)
+        window, index = there
+        values = (window.bytes, window.halves, window.words)[offsets.shift].take(index)
+        return values.reshape(-1, *index.shape[2:]).astype(np.uint32, copy=False)
+
+    def store_at_hand(self, bases: Array, offsets: Offsets, values: Callable[[], list[Array]]) -> int:
+        """The same, in their order; how many were done. `values`: [accesses * dwords] of [waves][lanes]."""
+        there = self._at_hand(bases, offsets, True)
+        if there is None or not len(there[1]):
+            return 0
+        window, index = there
+        self.stores += 1
+        data, flat = np.concatenate(values()).reshape(-1)[: index.size], index.reshape(-1)
+        if offsets.unit == 1:
+            window.bytes[flat], window.dirty[flat] = data.astype(np.uint8), 0xFF
+        elif offsets.unit == 2:
+            window.halves[flat], window.dirty_halves[flat] = data.astype(np.uint16), 0xFFFF
+        else:
+            window.words[flat], window.dirty_words[flat] = data, 0xFFFFFFFF
+        return len(index)
 
     def atomic(self, flat: Array, size: int, change: Callable[[Array, Array], Array]) -> Array:
         """`change(old, which)` gives what is stored, one after the other where addresses are the same; what was there comes

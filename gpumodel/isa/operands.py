@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -192,8 +193,9 @@ def half_words(source: Source, kind: str, high: bool) -> Fetch:
     return lambda waves: whole(waves).astype(np.uint16)
 
 
+@lru_cache(maxsize=1 << 12)
 def fetch(source: Source, kind: str) -> Fetch:
-    """A source as an array of its type; packed types are pair()'s."""
+    """A source as an array of its type; packed types are pair()'s. The same function for the same source."""
     width = bits_of(kind)
     dtype = DTYPES[kind]
     sign = _SIGNS.get(kind)

@@ -5,6 +5,7 @@ Source: AMD CDNA3 and CDNA4 instruction set architecture manuals, VOP3P (restate
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,13 +17,18 @@ from gpumodel.isa.op import Array, Op, join16, ops, u32
 Pair = tuple[Array, Array]
 
 
-def _each(run: Callable[..., Array]) -> Callable[..., Pair]:
+@dataclass(frozen=True, slots=True)
+class Each:
     """The same on both halves."""
-    return lambda *pairs: (run(*(low for low, _ in pairs)), run(*(high for _, high in pairs)))
+
+    run: Callable[..., Array]
+
+    def __call__(self, *pairs: Pair) -> Pair:
+        return self.run(*(low for low, _ in pairs)), self.run(*(high for _, high in pairs))
 
 
 def _pk(kind: str, count: int, **runs: Callable[..., Array]) -> dict[str, Op]:
-    return {f"v_pk_{name}": Op(_each(run), f"2x{kind}", (f"2x{kind}",) * count) for name, run in runs.items()}
+    return {f"v_pk_{name}": Op(Each(run), f"2x{kind}", (f"2x{kind}",) * count) for name, run in runs.items()}
 
 
 def bf16_to_f32(bits: Array) -> Array:
@@ -103,7 +109,7 @@ PACKED: dict[str, Op] = {
     **_pk("u16", 3, mad_u16=_mad),
     **_pk("i16", 3, mad_i16=_mad),
     **_pk("u16", 2, lshlrev_b16=lambda by, value: lshl(value, by), lshrrev_b16=lambda by, value: shr(value, by)),
-    **ops("2xi16", "2xu16 2xi16", v_pk_ashrrev_i16=_each(lambda by, value: shr(value, by))),
+    **ops("2xi16", "2xu16 2xi16", v_pk_ashrrev_i16=Each(lambda by, value: shr(value, by))),
     **ops("2xu32", "2xu32 2xu32", v_pk_mov_b32=_move),
     **ops("b32", "f16 f16", v_pack_b32_f16=join16),
     **ops("f32", "2xf16 2xf16 f32", v_dot2_f32_f16=_dot2_f16, v_dot2c_f32_f16=_dot2_f16),

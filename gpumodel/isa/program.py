@@ -8,9 +8,11 @@ from enum import Enum
 from functools import lru_cache
 
 from gpumodel.isa import decode, scalar, smem, vector, vmem
+from gpumodel.isa.alike import Alike
 from gpumodel.isa.decode import LONGEST, Instruction, UnknownEncoding
 from gpumodel.isa.memory import PAGE, WaveMemory
-from gpumodel.isa.stop import Illegal, NotModelled
+from gpumodel.isa.stop import Illegal, NotModelled, Stop
+from gpumodel.isa.together import Group, group_of
 from gpumodel.isa.waves import Waves
 
 
@@ -27,11 +29,14 @@ class Flow(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One instruction, ready to run. `run` is what it does to registers and memory (None: nothing)."""
+    """One instruction, ready to run. `run` is what it does to registers and memory (None: nothing). `alike`: the same, so that
+    several can be done together, if it is of that sort; `idle`: it does nothing at all."""
 
     instruction: Instruction
     run: Callable[[Waves], None] | None
     flow: Flow
+    alike: Alike | None = None
+    idle: bool = False
 
     @property
     def size(self) -> int:
@@ -78,41 +83,45 @@ def bind(target: str, word: int) -> Step:
     if name in _FLOWS:
         return Step(instruction, None, _FLOWS[name])
     if name in _IDLE or name in _BY_PC:
-        return Step(instruction, None, Flow.NEXT)
+        return Step(instruction, None, Flow.NEXT, idle=name in _IDLE)
+    alike: Alike | None = None
     if kind in _SCALAR:
         run = scalar.bind(instruction)
     elif kind == "SMEM":
         run = smem.bind(instruction)
     elif kind in _VECTOR:
         run = vector.bind(instruction, target)
+        alike = vector.alike(instruction, target)
     elif kind in _LANES:
         run = vmem.bind(instruction)
+        alike = vmem.alike(instruction)
     else:
         raise NotModelled(name)
-    return Step(instruction, run, Flow.NEXT)
+    return Step(instruction, run, Flow.NEXT, alike)
 
 
 @lru_cache(maxsize=256)
-def _page_steps(target: str, address: int, code: bytes) -> dict[int, Step]:
-    """What was bound of a page with such code before: kernels run again and again."""
-    return {}
+def _page_steps(target: str, address: int, code: bytes) -> tuple[dict[int, Step], dict[int, Group | None]]:
+    """What was bound of a page with such code before, and put together: kernels run again and again."""
+    return {}, {}
 
 
 class Program:
-    """The code that the waves of a dispatch run. `steps`: what is bound of it, by address."""
+    """The code that the waves of a dispatch run. `steps`: what is bound of it, by address; `groups`: what begins there."""
 
     def __init__(self, target: str, memory: WaveMemory) -> None:
         self.target = target
         self.steps: dict[int, Step] = {}
+        self.groups: dict[int, Group | None] = {}
         self._memory = memory
-        self._pages: dict[int, tuple[bytes, dict[int, Step]]] = {}
+        self._pages: dict[int, tuple[bytes, dict[int, Step], dict[int, Group | None]]] = {}
 
     def step(self, pc: int) -> Step:
         """Raises what memory raises where there is no code, Illegal, NotModelled with its name and encoding."""
         step = self.steps.get(pc)
         if step is not None:
             return step
-        code, known = self._page(pc)
+        code, known, _ = self._page(pc)
         self.steps.update(known)
         step = known.get(pc)
         if step is None:
@@ -121,15 +130,36 @@ class Program:
                 known[pc] = step
         return step
 
+    def group(self, pc: int) -> Group | None:
+        """What can be done together from here on. Raises as `step` does where that is for the instruction here."""
+        self.step(pc)
+        known = self._page(pc)[2]
+        if pc not in known:
+            known[pc] = group_of(pc, lambda at: self._step_ahead(at, pc))
+        group = self.groups[pc] = known[pc]
+        return group
+
+    def _step_ahead(self, at: int, pc: int) -> Step | None:
+        """A step that nobody has come to yet: on the page of the first, as another may not be there."""
+        if at == pc:
+            return self.step(pc)
+        if at // PAGE != pc // PAGE or at % PAGE > PAGE - LONGEST:
+            return None
+        try:
+            return self.step(at)
+        except Stop:
+            return None
+
     def code(self, pc: int) -> bytes:
         """The bytes of an instruction, as many as the longest has."""
         return self._code(pc, self._page(pc)[0])
 
-    def _page(self, pc: int) -> tuple[bytes, dict[int, Step]]:
+    def _page(self, pc: int) -> tuple[bytes, dict[int, Step], dict[int, Group | None]]:
         page = pc & -PAGE
         if page not in self._pages:
             code = self._memory.read(page, PAGE)
-            self._pages[page] = code, _page_steps(self.target, page, code)
+            self._pages[page] = code, *_page_steps(self.target, page, code)
+            self.groups.update(self._pages[page][2])
         return self._pages[page]
 
     def _bound(self, pc: int, code: bytes) -> Step:

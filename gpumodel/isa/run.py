@@ -12,6 +12,7 @@ import numpy as np
 
 from gpumodel.isa.program import Flow, Program, Step
 from gpumodel.isa.stop import Stop
+from gpumodel.isa.together import MOST_LANES
 from gpumodel.isa.waves import EXEC, VCC, Array, Waves
 
 MOST_STEPS = 1 << 21  # of stacked waves
@@ -111,12 +112,22 @@ class Runner:
             return
         steps = self._program.steps
         fetch = self._program.step
+        groups, group_of = self._program.groups, self._program.group
         waves = part.waves
+        few = waves.count * waves.lanes <= MOST_LANES
         pc = waves.pc
         left = self._left
         try:
             with np.errstate(all="ignore"):
                 while True:
+                    if few:
+                        group = groups[pc] if pc in groups else group_of(pc)
+                        if group is not None and not pc < stop_at < group.end and (done := group.run(waves)):
+                            pc, count = group.stops[done]
+                            left -= count
+                            if pc == stop_at or left <= 0:
+                                break
+                            continue
                     step = steps.get(pc) or fetch(pc)
                     left -= 1
                     if step.flow is Flow.NEXT:

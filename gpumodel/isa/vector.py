@@ -7,15 +7,19 @@ their destination: LLVM 22, GCNSubtarget::zeroesHigh16BitsOfDest."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
+from gpumodel.isa.alike import Alike, Lanewise, Matrix, VgprOrFetch
 from gpumodel.isa.decode import Instruction
 from gpumodel.isa.mfma import MfmaOp, mfma
 from gpumodel.isa.op import Op, join16
 from gpumodel.isa.operands import (
+    ABS,
+    DTYPES,
+    NEG,
     OP_SEL,
     OP_SEL_HI,
     SDWA_DWORD,
@@ -33,6 +37,7 @@ from gpumodel.isa.operands import (
     store_mask,
     words,
 )
+from gpumodel.isa.packed import Each
 from gpumodel.isa.stop import NotModelled
 from gpumodel.isa.valu import valu
 from gpumodel.isa.waves import EXEC, VCC, WAVE, Array, Waves
@@ -335,6 +340,110 @@ def _bind(instruction: Instruction, op: Op, move: Callable[[Waves, Any], Any] | 
 
 def _same(value: Any) -> Any:
     return value
+
+
+# ---- as one of several
+
+
+def alike(instruction: Instruction, target: str) -> Alike | None:
+    """The same as data, if it writes whole VGPRs, of the active lanes, and nothing else."""
+    name = instruction.name
+    if name in _NOTHING or name in _BETWEEN_LANES:
+        return None
+    if name in _mfma(target):
+        return _matrix(instruction, target, _mfma(target)[name])
+    op = _valu(target)[name]
+    if instruction.encoding in ("dpp", "sdwa") or instruction.get("clamp") or not isinstance(op.result, str):
+        return None
+    fields = _fields(instruction, op)
+    if op.result.startswith("2x"):
+        return _packed_alike(instruction, op, fields)
+    keeps = name in _KEEPS_HIGH or (instruction.format == "VOP3" and instruction.get("src0_modifiers") & OP_SEL_HI)
+    if bits_of(op.result) > 32 or op.result == "mask" or (bits_of(op.result) == 16 and keeps):
+        return None
+    if name.startswith("v_mbcnt") or any(kind not in DTYPES for kind in op.sources):
+        return None
+    wanted = _wanted(instruction, op)
+    sources: list[VgprOrFetch] = []
+    for field, kind in zip(fields, op.sources, strict=True):
+        number = _plain(instruction, field, kind)
+        sources.append(number if number is not None else _source(instruction, field, kind))
+    place = _destination(instruction)
+    key = (op.run, op.result, op.sources, tuple(sorted(wanted.items())))
+    run = (lambda *values: op.run(*values, **wanted)) if wanted else op.run
+    reads = _vgprs(instruction, fields, op.sources)
+    return Lanewise(key, run, op.sources, op.result, ((place, tuple(sources)),), reads, frozenset((place,)))
+
+
+def _plain(instruction: Instruction, field: str, kind: str) -> int | None:
+    """A source that is all of a VGPR, or its low half."""
+    if field == "vdst":
+        return _destination(instruction) if bits_of(kind) <= 32 else None
+    if field in ("imm", "vcc") or bits_of(kind) not in (16, 32):
+        return None
+    place = source(instruction, field)
+    whole = place.code >= VGPR0 and not place.modifiers & ~OP_SEL_HI and place.select == SDWA_DWORD
+    return place.code - VGPR0 if whole else None
+
+
+def _vgprs(instruction: Instruction, fields: list[str], kinds: tuple[str, ...]) -> frozenset[int]:
+    """VGPRs that are read."""
+    found: set[int] = set()
+    for field, kind in zip(fields, kinds, strict=True):
+        code = VGPR0 + _destination(instruction) if field == "vdst" else 0
+        if field not in ("vdst", "imm", "vcc"):
+            code = _code(instruction, field)
+        if code >= VGPR0:
+            found |= set(range(code - VGPR0, code - VGPR0 + (2 if "64" in kind or kind in ("2xf32", "2xu32") else 1)))
+    return frozenset(found)
+
+
+def _packed_alike(instruction: Instruction, op: Op, fields: list[str]) -> Lanewise | None:
+    """Two registers at a time."""
+    if op.result != "2xf32" or not isinstance(op.run, Each) or set(op.sources) != {"2xf32"}:
+        return None
+    halves: tuple[list[VgprOrFetch], list[VgprOrFetch]] = ([], [])
+    for field in fields:
+        place = source(instruction, field)
+        if place.code < VGPR0 or place.modifiers & (NEG | ABS):
+            both = pair(place, "2xf32")
+            halves[0].append(_half_of(both, 0))
+            halves[1].append(_half_of(both, 1))
+            continue
+        halves[0].append(place.code - VGPR0 + bool(place.modifiers & OP_SEL))
+        halves[1].append(place.code - VGPR0 + bool(place.modifiers & OP_SEL_HI))
+    first = _destination(instruction)
+    parts = tuple((first + number, tuple(sources)) for number, sources in enumerate(halves))
+    kinds = ("f32",) * len(fields)
+    reads = _vgprs(instruction, fields, op.sources)
+    return Lanewise(
+        (op.run.run, "f32", kinds, ()), op.run.run, kinds, "f32", parts, reads, frozenset((first, first + 1))
+    )
+
+
+def _half_of(both: Callable[[Waves], tuple[Array, Array]], number: int) -> Fetch:
+    return lambda waves: both(waves)[number]
+
+
+def _matrix(instruction: Instruction, target: str, op: MfmaOp) -> Matrix | None:
+    """None for those with scales, with formats that may be wrong, or with a constant other than 0."""
+    if op.scaled or instruction.name.endswith("f8f6f4"):
+        return None
+    sources: list[tuple[int | None, int]] = []
+    reads: set[int] = set()
+    for field, count in (("src0", op.na), ("src1", op.nb), ("src2", op.nc)):
+        code = _code(instruction, field)
+        if code < VGPR0 and code != 128:
+            return None
+        first = code - VGPR0 if code >= VGPR0 else None
+        sources.append((first, count))
+        if first is not None:
+            reads |= set(range(first, first + count))
+    place = _destination(instruction)
+    wanted = tuple((name, instruction.get(name)) for name in op.wants)
+    run = partial(op.run, **dict(wanted))
+    writes = frozenset(range(place, place + op.nd))
+    return Matrix((op.run, wanted), run, tuple(sources), place, op.nd, frozenset(reads), writes)
 
 
 def _bind_mfma(instruction: Instruction, op: MfmaOp) -> Run:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gpumodel.isa.alike import Access
 from gpumodel.isa.atomics import change_of, compare_and_swap
 from gpumodel.isa.decode import Instruction
 from gpumodel.isa.operands import Source, scalar32
@@ -345,6 +346,40 @@ def _bind(instruction: Instruction, space: Space, address: Address, verb: str, w
     result = target if returns else None
     swap = (data, data + size // 4) if word == "cmpswap" else None
     return _atomic(space, address, word, size, data, result, swap=swap, within=within)
+
+
+def alike(instruction: Instruction) -> Access | None:
+    """A load or store of global memory as one of several."""
+    name = instruction.name
+    match = re.fullmatch(r"global_(load|store)_(?:dword(?:x(\d))?|([us]?)(byte|short))", name)
+    if match is None:
+        return None
+    store = match[1] == "store"
+    size = {"byte": 1, "short": 2}.get(match[4]) or 4 * int(match[2] or 1)
+    vaddr = register(instruction, "vaddr")
+    wide = not instruction.has("saddr")
+    key: tuple[int, ...]
+    base: Address
+    if wide:
+        key, base = (vaddr,), lambda waves: waves.v64(vaddr)
+    else:
+        saddr = instruction.get("saddr")
+        key, base = (vaddr, saddr), lambda waves: waves.s64(saddr)[:, None] + waves.v(vaddr)
+    target = register(instruction, "vdata" if store else "vdst")
+    registers = frozenset(range(target, target + max(1, size // 4)))
+    reads = frozenset((vaddr, vaddr + wide)) | (registers if store else frozenset())
+    return Access(
+        (store, size, match[3]),
+        store,
+        size,
+        match[3] == "s",
+        key,
+        base,
+        signed(instruction.get("offset"), 13) & (1 << 64) - 1,
+        target,
+        reads,
+        frozenset() if store else registers,
+    )
 
 
 def signed(value: int, bits: int) -> int:

@@ -10,6 +10,7 @@ A pair of SGPRs that a compare wrote is kept as bool [waves][lanes] (`_masks`) u
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Waves:
         self.mode = MODE_DEFAULT
 
         self._s: list[Array | None] = [None] * SGPRS
-        self._v: list[Array | None] = [None] * VGPRS
+        self._v: list[Array] = [_ZERO_LANES] * VGPRS
         self._masks: dict[int, Array] = {EXEC: active}
         self._known_full: tuple[Array | None, bool] = (None, False)
         self.taking_part: Array | None = None
@@ -119,8 +120,7 @@ class Waves:
 
     def v(self, index: int) -> Array:
         """uint32, broadcasts to [waves][lanes]."""
-        value = self._v[index]
-        return _ZERO_LANES if value is None else value
+        return self._v[index]
 
     def set_v(self, index: int, value: Array) -> None:
         """Of the active lanes; of fewer while DPP says so."""
@@ -128,6 +128,18 @@ class Waves:
             self._v[index] = np.where(self.taking_part, value, self.v(index))
         else:
             self._v[index] = value if self.all_active else np.where(self.active, value, self.v(index))
+
+    def several(self, wanted: Callable[[list[Array]], tuple[Array, ...]]) -> tuple[Array, ...]:
+        """Some VGPRs at once: what an itemgetter of their numbers gets."""
+        return wanted(self._v)
+
+    def set_several(self, numbers: Sequence[int], values: Array) -> None:
+        """Of the active lanes; a row of `values` each."""
+        if not self.all_active:
+            values = np.where(self.active, values, np.stack([self.full(self._v[number]) for number in numbers]))
+        v = self._v
+        for number, value in zip(numbers, values, strict=True):
+            v[number] = value
 
     def put_v(self, index: int, value: Array) -> None:
         """Of all lanes, whatever EXEC says."""
@@ -163,7 +175,7 @@ class Waves:
             del masks[pair]  # the bits say what is above
         self._masks = {**masks, EXEC: active}
         self._s[EXEC] = self._s[EXEC + 1] = None
-        self._v = [None if value is None else wide(value) for value in self._v]
+        self._v = [wide(value) for value in self._v]
         self.lanes = WAVE
 
     # ---- parts
@@ -181,14 +193,15 @@ class Waves:
         index = np.flatnonzero(chosen)
 
         def rows(value: Array | None) -> Array | None:
-            return value if value is None or (value.shape[0] == 1 and self.count != 1) else value[index]
+            same = value is None or value is _ZERO_LANES or (value.shape[0] == 1 and self.count != 1)
+            return value if same else value[index]  # type: ignore[index]
 
         other = self._shape()
         other.count = len(index)
         other.group, other.number = self.group[index], self.number[index]
         other.scc = rows(self.scc)  # type: ignore[assignment]
         other._s = [rows(value) for value in self._s]
-        other._v = [rows(value) for value in self._v]
+        other._v = [rows(value) for value in self._v]  # type: ignore[misc]
         other._masks = {pair: self.full(mask)[index] for pair, mask in self._masks.items()}
         return other
 
@@ -221,7 +234,7 @@ class Waves:
             for one in (self, other):  # bits, as one of them has it
                 one.s(pair)
         both._s = [rows(a, b, _ZERO) for a, b in zip(self._s, other._s, strict=True)]
-        both._v = [rows(a, b, _ZERO_LANES) for a, b in zip(self._v, other._v, strict=True)]
+        both._v = [rows(a, b, _ZERO_LANES) for a, b in zip(self._v, other._v, strict=True)]  # type: ignore[misc]
         return both
 
     def same_as(self, other: Waves) -> bool:
