@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +13,12 @@ from lab import guest
 from lab.guest import Guest
 from lab.parts import Parts
 from lab.qemu import Machine
-from tests.lab.conftest import INSIDE, LOGS
-from tests.lab.peer import compiled, packed
+from tests.lab.conftest import LOGS
 
 GPUS = 2  # a hive
 MEMORY_MIB = 4096
 LOAD_LIMIT_S = 400
 PROGRAM_LIMIT_S = 240
-PATIENCE = "HCQDEV_WAIT_TIMEOUT_MS=200000"  # of tinygrad, for a guest that has little of the machine
 MARK = "gpumend-test"
 TROUBLE = re.compile(r".*(?:timeout|fault|reset|fail|WARNING|BUG|wedged).*", re.IGNORECASE)
 PARTS = ("mi350x", pytest.param("mi300x", marks=pytest.mark.long))
@@ -139,25 +136,6 @@ def test_k_page_fault_is_decoded_and_others_go_on(
         assert re.search(rf"{bdf}: \t Faulty UTCL2 client ID: {client}", said), said
         assert re.search(rf"{bdf}: {helps}", said), said
     assert "GPU reset begin" not in said
-
-
-def test_compiled_kernels_of_unmodified_tinygrad_run_through_kfd(
-    driven: Driven, firmware_dir: Path, tmp_path: Path
-) -> None:
-    """Nothing of ours but the model: the kernels are LLVM's, the queues tinygrad's, the driver is the stock one."""
-    wanted = compiled(driven.part, firmware_dir, tmp_path / "kernels.json")
-    machine = driven.guest
-    machine.write("/root/tinygrad.tgz", packed())
-    machine.write("/root/kernels.json", (tmp_path / "kernels.json").read_bytes())
-    machine.shell("mkdir -p /root/peer && tar -xzf /root/tinygrad.tgz -C /root/peer")
-    command = ["python3", f"{INSIDE}/compiled.py", "/root/peer", "/root/kernels.json"]
-    done = machine.run(
-        ["env", "DEV=KFD+AMD:LLVM", "CCACHE=0", "PARALLEL=0", PATIENCE, *command], limit_s=2 * PROGRAM_LIMIT_S
-    )
-    assert done.exit_code == 0, done.stderr.decode(errors="replace")
-    assert done.json_lines() == [wanted]
-    assert wanted["added"] == [2.0, 3.0]
-    assert wanted["summed"] == sum(range(300))
 
 
 @pytest.mark.parametrize("kind", ["compute", "sdma"])

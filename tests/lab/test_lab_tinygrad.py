@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from lab import guest
 from lab.parts import Parts
 from lab.qemu import Machine
+from tests.lab import stock
 from tests.lab.conftest import INSIDE, LOGS
-from tests.lab.peer import packed
+from tests.lab.peer import compiled, packed
 
 COMPACTION = "/proc/sys/vm/compact_unevictable_allowed"
 LIMIT_S = 500.0
+PATIENCE = "HCQDEV_WAIT_TIMEOUT_MS=200000"  # of tinygrad, for a guest that has little of the machine
 FAULT = 0x7F00_0000_1000
 SMALL = {"amd.discovery.memsize"}  # of a model with less memory than the part has
 ARCHITECTURES = {"mi300x": "gfx942", "mi350x": "gfx950"}
@@ -45,3 +48,23 @@ def test_tinygrad_in_the_guest_copies_exchanges_recovers_and_leaves_the_gpus_wel
     }
     worse = [{one["code"] for one in found if one["severity"] != "note"} for found in findings]
     assert worse == [SMALL, SMALL]
+
+
+def test_compiled_kernels_of_unmodified_tinygrad_run_through_kfd(
+    lab_parts: Parts, firmware_dir: Path, tmp_path: Path
+) -> None:
+    """Nothing of ours but the model: the kernels are LLVM's, the queues tinygrad's, the driver is the stock one."""
+    kernels = tmp_path / "kernels.json"
+    wanted = compiled("mi350x", firmware_dir, kernels)
+    machine = Machine(memory_mib=4096, append=stock.APPEND)
+    with guest.boot(lab_parts, gpus="mi350x?vram=16", machine=machine, keep=LOGS / "tinygrad-kfd") as booted:
+        assert stock.modprobe(booted, "amdgpu") == 0
+        booted.write("/root/tinygrad.tgz", packed())
+        booted.write("/root/kernels.json", kernels.read_bytes())
+        booted.shell("mkdir /root/peer && tar -xzf /root/tinygrad.tgz -C /root/peer")
+        command = ["python3", f"{INSIDE}/compiled.py", "/root/peer", "/root/kernels.json"]
+        done = booted.run(["env", "DEV=KFD+AMD:LLVM", "CCACHE=0", "PARALLEL=0", PATIENCE, *command], limit_s=LIMIT_S)
+        assert done.exit_code == 0, done.stderr.decode(errors="replace")
+        assert done.json_lines() == [wanted]
+    assert wanted["added"] == [2.0, 3.0]
+    assert wanted["summed"] == sum(range(300))
