@@ -39,7 +39,10 @@ class Places:
 def situation(subject: Subject, rung: Rung, group: Group, places: Places = Places()) -> Situation:
     """What the safety table asks for one GPU and one rung. On a model only the hive is there."""
     alone = rung.method.name in ALONE_IN_A_HIVE and group.in_hive
-    info = subject.transport.info()
+    try:
+        info = subject.transport.info()
+    except GpumendError:  # the system does not know the function any more
+        return Situation("", group.in_hive, alone, group.complete)
     if not on_host(subject):
         return Situation(info.driver or "", group.in_hive, alone, group.complete, is_vf=info.sriov_vf)
     mine = {one.bdf for one in group.everyone if one.index in rung.gpus} | {subject.bdf}

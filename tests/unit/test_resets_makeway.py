@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 import resets.makeway
-from base.errors import Refused
+from base.errors import Refused, Unavailable
 from nvdriver.parts import PARTS as NV_PARTS
 from pcibus.holders import Holder, Holders
+from pcibus.sysfs import SysfsTransport
 from pcibus.transport import Can
 from resets.around import Places, behind_port, behind_switch, held_by, process_state, situation
 from resets.grouping import Group
@@ -251,6 +252,18 @@ def test_functions_behind_the_same_port_are_found(fake: FakeSys) -> None:
     bus = situation(gpu_on_host(), Rung(METHODS["bus-reset"], (0,), ""), group, Places(fake.root, fake.proc))
     assert bus.siblings == ("0000:c1:00.1", "0000:c2:00.0") and bus.behind_switch is True
     assert situation(gpu_on_host(), Rung(MODE1, (0,), ""), group, Places(fake.root, fake.proc)).siblings == ()
+
+
+def test_situation_of_a_function_that_the_system_does_not_know_any_more_is_told_without_an_error(
+    tmp_path: Path,
+) -> None:
+    gone = SysfsTransport("0000:c1:00.0", root=FakeSys(tmp_path).root)
+    with pytest.raises(Unavailable):
+        gone.info()
+    subject = gpu_on_host()
+    subject.transport = gone
+    told = situation(subject, Rung(METHODS["bus-reset"], (0,), ""), Group((subject,)), Places(tmp_path, tmp_path))
+    assert (told.driver, told.is_vf, told.siblings) == ("", False, ())
 
 
 def test_root_port_is_no_switch(fake: FakeSys) -> None:
