@@ -662,6 +662,7 @@ def test_memory_without_a_file_is_asked_for_by_message(serve: Serve, monkeypatch
     client.map(0x5000_0000, 1 << 20)
     got: list[object] = []
     served.later(lambda: got.append(gmc.bus_read(0x5000_0010, 16)))
+    client.serve_until(lambda: len(got) == 1)
     served.later(lambda: got.append(gmc.bus_write(0x5000_0020, b"hello")))
     client.serve_until(lambda: len(got) == 2)
     assert got == [bytes(range(16)), True]
