@@ -15,16 +15,16 @@ by then, and the next work runs. Other errors are those of gpumend (GpumendError
 from __future__ import annotations
 
 import importlib.metadata
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gpumend
-from base.errors import Refused, Unavailable, UsageError
+from base.errors import Unavailable
+from runtime.sessions import GpuSession, require_once
 
 if TYPE_CHECKING:
-    from gpumend import Gpu, KernelHung, OpenGpu
+    from gpumend import Gpu, KernelHung, OpenGpu  # noqa: F401 - the last in a string
 
 SUPPORTED = ("0.14.0",)
 _active: Session | None = None
@@ -50,66 +50,35 @@ class DispatchFailed(RuntimeError):
         return self.error.recovery
 
 
-class Session:
-    """The GPUs of one `install`, brought up when they are first used."""
+class Session(GpuSession["OpenGpu"]):
+    """AMD's GPUs of one `install`, brought up when they are first used."""
+
+    word, vendor, example = "AMD", "a supported AMD", ("0000:c1:00.0", "model:mi350x*2")
 
     def __init__(
         self, on: str | None, firmware: str | Path | None, clocks_mhz: int | None, staging: bool | None, number: int
     ) -> None:
-        self.on = on
+        super().__init__(on, number)
         self.staging = staging
         self.firmware = firmware
         self.clocks_mhz = clocks_mhz
         self.peer_group = f"gpumend-{number}"
-        self.gpus: dict[int, OpenGpu] = {}
         self.finished: set[int] = set()
-        self.pid = os.getpid()
-        self._found: list[Gpu] | None = None
 
-    def found(self) -> list[Gpu]:
-        """What is at the address. Raises Unavailable when nothing is."""
-        if self._found is None:
-            self._found = gpumend.list_gpus([self.on] if self.on else ())
-        if not self._found:
-            raise Unavailable(
-                "looking for a GPU for tinygrad",
-                expected="a supported AMD GPU on this machine's PCI bus",
-                seen="none",
-                next_step="say where it is: GPUMEND_ON=0000:c1:00.0; without one: GPUMEND_ON='model:mi350x*2'",
-            )
-        return self._found
+    def is_ours(self, gpu: Gpu) -> bool:
+        return not gpu.part.is_nvidia
 
     def open(self, index: int, narrow: Callable[[list[Gpu]], list[Gpu]]) -> tuple[int, int]:
         """Bring up the GPU that tinygrad counts as `index`: its key in `gpus`, and how many there are.
 
         Raises what gpumend.open raises."""
-        self.require_own_process()
-        there = narrow(self.found())
-        if not 0 <= index < len(there):
-            raise Unavailable(
-                f"opening AMD:{index}",
-                expected=f"a GPU of that number at {self.on or os.environ.get('GPUMEND_ON') or 'the PCI bus'}",
-                seen=f"{len(there)}, counted from AMD:0",
-                next_step="gpumend list",
-            )
-        chosen = there[index]
+        chosen, count = self.choose(index, narrow)
         if chosen.index not in self.gpus:
             gpu = gpumend.open_found(chosen, firmware=self.firmware, recover=True, slot=chosen.index)
             self.gpus[chosen.index] = gpu
             if self.clocks_mhz is not None:
                 gpu.clocks.pin(self.clocks_mhz)
-        return chosen.index, len(there)
-
-    def require_own_process(self) -> None:
-        """Refused in a process that was forked after the GPUs were opened: two of them would write one ring."""
-        if os.getpid() == self.pid:
-            return
-        raise Refused(
-            "using a GPU after fork",
-            expected=f"the process that opened it ({self.pid})",
-            seen=f"its child {os.getpid()}",
-            next_step="fork before the first use of the GPU, or start the child anew (multiprocessing: spawn)",
-        )
+        return chosen.index, count
 
     def pin_clocks(self, mhz: int | None = None) -> None:
         """Hold the graphics clock of every GPU that is open at a frequency (None: the highest), so that a kernel search
@@ -121,10 +90,6 @@ class Session:
         """Their whole range again."""
         for gpu in self.gpus.values():
             gpu.clocks.auto()
-
-    @property
-    def is_own_process(self) -> bool:
-        return os.getpid() == self.pid
 
     def close(self) -> None:
         """All GPUs, the first error raised after all were tried. In a forked child: nothing."""
@@ -169,13 +134,7 @@ def install(
     tinygrad has opened an AMD device of its own)."""
     global _active, _sessions
     require_version()
-    if _active is not None:
-        raise UsageError(
-            "installing gpumend into tinygrad",
-            expected="once",
-            seen=f"it is installed, on {_active.on or 'the default address'}",
-            next_step="runtime.tinygrad.uninstall() first",
-        )
+    require_once(_active, "runtime.tinygrad")
     from runtime import tinygrad_device
 
     _sessions += 1

@@ -12,7 +12,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from tinygrad.device import Compiled, Device
+from tinygrad.device import Compiled
 from tinygrad.helpers import PROFILE, cpu_profile, getenv
 from tinygrad.renderer.cstyle import HIPCCRenderer, HIPRenderer
 from tinygrad.renderer.llvmir import AMDLLVMRenderer
@@ -29,6 +29,7 @@ from tinygrad.runtime.support.hcq import (
 
 import gpumend
 from base.errors import UsageError, WaitTimeout
+from runtime import sessions
 from runtime.tinygrad import DispatchFailed
 from runtime.tinygrad_queues import ComputeQueue, CopyQueue, IndirectRing
 
@@ -521,30 +522,9 @@ def _scratch_resource(address: int, per_xcc: int) -> tuple[int, int, int, int]:
 
 def put_in_place(session: Session) -> None:
     """tinygrad finds our AMDDevice from now on. Raises UsageError when it has opened one of its own."""
-    opened = sorted(name for name in Device._opened_devices if name.split(":")[0] == "AMD")
-    if opened:
-        raise UsageError(
-            "installing gpumend into tinygrad",
-            expected="before tinygrad opens an AMD device",
-            seen=f"{', '.join(opened)} opened",
-            next_step="install at the start of the program, or run it by: gpumend tinygrad SCRIPT",
-        )
-    GPUMENDIface.session = session
-    ops_amd.AMDDevice = AMDDevice
-    Device.get_class.cache_clear()
+    sessions.put_in_place("AMD", ops_amd, AMDDevice, GPUMENDIface, session)
 
 
 def take_away(session: Session) -> None:
     """Close what is open, and let tinygrad find its own again. The first error is raised after all was done."""
-    names = sorted(name for name in Device._opened_devices if name.split(":")[0] == "AMD")
-    try:
-        for name in names if session.is_own_process else ():
-            Device[name].finalize()
-    finally:
-        Device._opened_devices -= set(names)
-        ops_amd.AMDDevice = _original
-        Device.get_class.cache_clear()
-        type(Device)._Device__get_canonicalized_item.cache_clear()
-        for pool in (HCQCompiled.peer_groups, HCQCompiled.signal_pages, HCQCompiled.signal_pool):
-            pool.pop(session.peer_group, None)
-        session.close()
+    sessions.take_away("AMD", ops_amd, _original, session, lambda: [session.peer_group])

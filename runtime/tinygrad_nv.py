@@ -15,76 +15,40 @@ channel is made anew by then, and the next work runs."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import gpumend
-from base.errors import GpumendError, Refused, Unavailable, UsageError
+from base.errors import GpumendError
+from runtime.sessions import GpuSession, require_once
 from runtime.tinygrad import require_version
 
 if TYPE_CHECKING:
-    from gpumend import Gpu, OpenNvGpu
+    from gpumend import Gpu, OpenNvGpu  # noqa: F401 - the last in a string
 
 _active: NvSession | None = None
 _sessions = 0
 
 
-class NvSession:
-    """The GPUs of one `install`, opened when they are first used."""
+class NvSession(GpuSession["OpenNvGpu"]):
+    """NVIDIA's GPUs of one `install`."""
 
+    word, vendor, example = "NV", "an NVIDIA", ("0000:18:00.0", "model:h200*2")
     staging: bool | None = None  # as tinygrad_device.Allocator asks: through host memory
 
-    def __init__(self, on: str | None, number: int) -> None:
-        self.on = on
-        self.number = number
-        self.gpus: dict[int, OpenNvGpu] = {}
-        self.pid = os.getpid()
-        self._found: list[Gpu] | None = None
-
-    def found(self) -> list[Gpu]:
-        """NVIDIA's GPUs at the address. Raises Unavailable when there is none."""
-        if self._found is None:
-            self._found = [one for one in gpumend.list_gpus([self.on] if self.on else ()) if one.part.is_nvidia]
-        if not self._found:
-            raise Unavailable(
-                "looking for a GPU for tinygrad",
-                expected="an NVIDIA GPU on this machine's PCI bus",
-                seen="none",
-                next_step="say where it is: GPUMEND_ON=0000:18:00.0; without one: GPUMEND_ON='model:h200*2'",
-            )
-        return self._found
+    def is_ours(self, gpu: Gpu) -> bool:
+        return gpu.part.is_nvidia
 
     def open(self, index: int, narrow: Callable[[list[Gpu]], list[Gpu]]) -> int:
         """Open the GPU that tinygrad counts as `index`: its key in `gpus`. Raises what gpumend.open_nvidia raises."""
-        self.require_own_process()
-        there = narrow(self.found())
-        if not 0 <= index < len(there):
-            raise Unavailable(
-                f"opening NV:{index}",
-                expected=f"a GPU of that number at {self.on or os.environ.get('GPUMEND_ON') or 'the PCI bus'}",
-                seen=f"{len(there)}, counted from NV:0",
-                next_step="gpumend list",
-            )
-        chosen = there[index]
+        chosen, _ = self.choose(index, narrow)
         if chosen.index not in self.gpus:
             self.gpus[chosen.index] = gpumend.open_nvidia_found(chosen)
         return chosen.index
 
-    @property
-    def is_own_process(self) -> bool:
-        return os.getpid() == self.pid
-
-    def require_own_process(self) -> None:
-        """Refused in a process that was forked after the GPUs were opened: two of them would write one ring."""
-        if self.is_own_process:
-            return
-        raise Refused(
-            "using a GPU after fork",
-            expected=f"the process that opened it ({self.pid})",
-            seen=f"its child {os.getpid()}",
-            next_step="fork before the first use of the GPU, or start the child anew (multiprocessing: spawn)",
-        )
+    def peer_group(self, index: int) -> str:
+        """GPUs do not map each other's memory, so each is a group of its own."""
+        return f"gpumend-nv-{self.number}-{index}"
 
     def end(self, index: int) -> None:
         """tinygrad has ended its device on this GPU, or none could be made."""
@@ -112,13 +76,7 @@ def install(on: str | None = None) -> NvSession:
     tinygrad has opened an NV device of its own)."""
     global _active, _sessions
     require_version()
-    if _active is not None:
-        raise UsageError(
-            "installing gpumend into tinygrad",
-            expected="once",
-            seen=f"it is installed, on {_active.on or 'the default address'}",
-            next_step="runtime.tinygrad_nv.uninstall() first",
-        )
+    require_once(_active, "runtime.tinygrad_nv")
     from runtime import tinygrad_nv_device
 
     _sessions += 1

@@ -9,7 +9,6 @@ from array import array
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from tinygrad.device import Device
 from tinygrad.helpers import getenv
 from tinygrad.renderer.cstyle import CUDARenderer
 from tinygrad.renderer.ptx import PTXRenderer
@@ -18,6 +17,7 @@ from tinygrad.runtime.support.hcq import HCQBuffer, HCQCompiled, HCQSignal, HWQu
 
 import gpumend
 from base.errors import Unavailable, UsageError
+from runtime import sessions
 from runtime.tinygrad_device import Allocator as _Allocator
 from runtime.tinygrad_device import View
 
@@ -44,7 +44,7 @@ class GPUMENDIface:
         self.index = self.session.open(device_id, lambda found: hcq_filter_visible_devices(found, "NV"))
         self.gpu = self.session.gpus[self.index]
         self.count = len(self.session.found())
-        self.peer_group = f"gpumend-nv-{self.session.number}-{self.index}"  # GPUs do not map each other's memory
+        self.peer_group = self.session.peer_group(self.index)
         self.raw: NvRaw = self.gpu.raw
 
     def alloc(self, size: int, host: bool = False, uncached: bool = False, cpu_access: bool = False, **_: Any) -> Any:
@@ -277,32 +277,11 @@ class NVDevice(ops_nv.NVDevice):
 
 def put_in_place(session: NvSession) -> None:
     """tinygrad finds our NVDevice from now on. Raises UsageError when it has opened one of its own."""
-    opened = sorted(name for name in Device._opened_devices if name.split(":")[0] == "NV")
-    if opened:
-        raise UsageError(
-            "installing gpumend into tinygrad",
-            expected="before tinygrad opens an NV device",
-            seen=f"{', '.join(opened)} opened",
-            next_step="install at the start of the program, or run it by: gpumend tinygrad SCRIPT",
-        )
-    GPUMENDIface.session = session
-    ops_nv.NVDevice = NVDevice
-    Device.get_class.cache_clear()
+    sessions.put_in_place("NV", ops_nv, NVDevice, GPUMENDIface, session)
 
 
 def take_away(session: NvSession) -> None:
     """Close what is open, and let tinygrad find its own again. The first error is raised after all was done."""
-    names = sorted(name for name in Device._opened_devices if name.split(":")[0] == "NV")
-    groups = [f"gpumend-nv-{session.number}-{gpu.index}" for gpu in session.found()] if names else []
-    try:
-        for name in names if session.is_own_process else ():
-            Device[name].finalize()
-    finally:
-        Device._opened_devices -= set(names)
-        ops_nv.NVDevice = _original
-        Device.get_class.cache_clear()
-        type(Device)._Device__get_canonicalized_item.cache_clear()
-        for pool in (HCQCompiled.peer_groups, HCQCompiled.signal_pages, HCQCompiled.signal_pool):
-            for group in groups:
-                pool.pop(group, None)
-        session.close()
+    sessions.take_away(
+        "NV", ops_nv, _original, session, lambda: [session.peer_group(gpu.index) for gpu in session.found()]
+    )
