@@ -48,7 +48,7 @@ pytest: $(VENV)/.test
 	$(BIN)/pytest -n auto -m 'not long'
 
 test-long: $(VENV)/.test
-	$(BIN)/pytest -n auto -m long
+	$(BIN)/pytest -n auto -m long --ignore tests/peer
 
 lab: $(VENV)/.demo
 	$(BIN)/gpumend lab build
