@@ -14,10 +14,11 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from gpumodel.device import ModelGpu
+    from gpumodel.memory import Mapped
 
 CLIENT_TCP = 8  # gmc_v9_0.c, client names of the GFX hub
 MAGIC = 0x5047_4D47  # "GMGP"
@@ -60,6 +61,15 @@ class HubMemory:
 
     def write(self, address: int, data: bytes) -> None:
         self._gpu.gmc.write(self._hub, self._vmid, address, data, client=self._client)
+
+    def there(self, address: int) -> bool:
+        return self._gpu.gmc.there(self._hub, self._vmid, address)
+
+    def remembered(self) -> dict[int, Any]:
+        return self._gpu.gmc.remembered(self._hub, self._vmid)
+
+    def mapped(self, address: int, write: bool) -> Mapped | None:
+        return self._gpu.gmc.mapped(self._hub, self._vmid, address, write, client=self._client)
 
 
 @dataclass(frozen=True, slots=True)

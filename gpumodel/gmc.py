@@ -15,8 +15,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gpumodel.chips import AIDS, VRAM_MC_BASE, XCCS, Chip
+from gpumodel.memory import CHUNK, PAGE, Mapped
 from gpumodel.registerfile import Entry, Layout, Unit
-from gpumodel.translation import FAULT_VALID, PAGE_SHIFT, Denied, Kind, Place, Tlb, Walk
+from gpumodel.translation import FAULT_VALID, MOST, PAGE_SHIFT, WRITEABLE, Denied, Kind, Place, Tlb, Walk
 from gpumodel.xgmi import STATE_ACTIVE, link_to
 from registers.amd.gc_9_4_3 import Gc
 from registers.amd.mmhub_1_8_0 import Mmhub
@@ -168,6 +169,52 @@ class Gmc:
         for place, size in self._pieces(hub, vmid, address, len(data), True, client):
             self._place_write(place, data if size == len(data) else data[done : done + size])
             done += size
+
+    def mapped(self, hub: str, vmid: int, address: int, write: bool, *, client: int = 0) -> Mapped | None:
+        """Where the byte at an address lies, with all around it that the same translation maps to one chunk of VRAM; None: only
+        reads and writes reach it. Raises PageFault."""
+        if self._gpu.lost or not (vmid or self._is_mapped(hub, address)):
+            return None
+        known = self._hubs[hub]
+        try:
+            walk = self._walk(known, vmid, address)
+            leaf = walk.leaf(address, address + 1, write)
+        except Denied as denied:
+            self._raise(known, vmid, denied, write, client)
+        if leaf.kind is not Kind.VRAM:
+            return None
+        owner = self._owner(leaf.base + (address & leaf.low) & MOST, 1)
+        if owner is None:
+            return None
+        gpu, offset = owner
+        writable = bool(leaf.flags & WRITEABLE)
+        fd = gpu.vram.mappable(offset, write)
+        back = min(address & leaf.low, offset % CHUNK, address - (walk.first_page << PAGE_SHIFT))
+        on = min(leaf.low + 1 - (address & leaf.low), CHUNK - offset % CHUNK, gpu.vram.size - offset)
+        on = min(on, (walk.last_page + 1 << PAGE_SHIFT) - address)
+        first = offset - back
+        if fd < 0 or first % PAGE or (address - back) % PAGE or (back + on) % PAGE:
+            return None
+        return Mapped(address - back, address + on, fd, first, writable, gpu is self._gpu)
+
+    def there(self, hub: str, vmid: int, address: int) -> bool:
+        """Whether a read of a byte would find something. Nobody is told if not."""
+        known = self._hubs[hub]
+        try:
+            if vmid or self._is_mapped(hub, address):
+                self._walk(known, vmid, address).leaf(address, address + 1, False)
+            else:
+                next(self._unmapped(hub, address, 1, False))
+        except Denied:
+            return False
+        return not self._gpu.lost
+
+    def remembered(self, hub: str, vmid: int) -> dict[int, Any]:
+        """What is forgotten as soon as translations are."""
+        tlb = self._hubs[hub].tlbs[vmid]
+        if self._gpu.lost:
+            tlb.clear()
+        return tlb.remembered
 
     def mc_read(self, address: int, size: int) -> bytes:
         """Firmware reads by MC address: MMHUB of AID 0, VMID 0."""

@@ -11,6 +11,7 @@ import weakref
 from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 PAGE = 4096
@@ -21,6 +22,19 @@ FIRST_BUS_ADDRESS = 0x1_0000_0000
 
 def _nothing() -> None:
     """Nobody wants to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """Memory behind the addresses `first` up to `end`: from `offset` on in a file. Whole pages. `own`: of this GPU itself, so
+    that nothing but its translation leads there."""
+
+    first: int
+    end: int
+    fd: int
+    offset: int
+    writable: bool
+    own: bool
 
 
 class Vram:
@@ -78,6 +92,16 @@ class Vram:
         if data != bytes(size):
             self._written.update((offset // CHUNK, (offset + size - 1) // CHUNK))
         return data
+
+    def mappable(self, offset: int, write: bool) -> int:
+        """The descriptor of the file, for a map of the chunk of this byte, which is written through it if `write`; -1: there is
+        none, or nothing was written there yet, so that a look would fill it."""
+        chunk = offset // CHUNK
+        if self._map is None or not (write or self._shared or chunk in self._written):
+            return -1
+        if write:
+            self._written.add(chunk)
+        return self._fd
 
     def share(self) -> int:
         """The descriptor of the file, for others to map; it keeps its size from now on. -1 where there is no file."""

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 PAGE_SHIFT = 12
 VALID = 1 << 0
@@ -90,9 +91,12 @@ class Leaf:
 
 
 class Tlb:
-    """Translations that one hub has seen for one VMID. Entries that were not valid are not remembered."""
+    """Translations that one hub has seen for one VMID. Entries that were not valid are not remembered.
+
+    `remembered`: what others made of them, and forget with them."""
 
     def __init__(self) -> None:
+        self.remembered: dict[int, Any] = {}
         self.by_shift: dict[int, dict[int, Leaf]] = {}  # shift: address >> shift: translation
         self._size = 0
 
@@ -104,6 +108,7 @@ class Tlb:
 
     def clear(self) -> None:
         self.by_shift.clear()
+        self.remembered.clear()
         self._size = 0
 
     def __len__(self) -> int:
@@ -125,22 +130,11 @@ class Walk:
 
     def pieces(self, address: int, size: int, write: bool) -> Iterator[tuple[Place, int]]:
         """(place, bytes) in order; neighbours that lie side by side come as one. Raises Denied, after what lies before."""
-        by_shift = self.tlb.by_shift
-        needed = WRITEABLE if write else READABLE
         end = address + size
         kind, start, length = Kind.NOTHING, 0, 0
         while address < end:
-            leaf = None
-            for shift, known in by_shift.items():
-                leaf = known.get(address >> shift)
-                if leaf is not None:
-                    break
             try:
-                if leaf is None:
-                    leaf = self._leaf(address, end, write)
-                    self.tlb.keep(address, leaf)
-                if not leaf.flags & needed:
-                    raise _not_permitted(address, write)
+                leaf = self.leaf(address, end, write)
             except Denied:
                 if length:
                     yield Place(kind, start), length
@@ -157,8 +151,20 @@ class Walk:
         if length:
             yield Place(kind, start), length
 
+    def leaf(self, address: int, end: int, write: bool) -> Leaf:
+        """The translation of one address; `end`: how far the access goes on. Raises Denied."""
+        for shift, known in self.tlb.by_shift.items():
+            leaf = known.get(address >> shift)
+            if leaf is not None:
+                break
+        else:
+            leaf = self._leaf(address, end, write)
+            self.tlb.keep(address, leaf)
+        if not leaf.flags & (WRITEABLE if write else READABLE):
+            raise _not_permitted(address, write)
+        return leaf
+
     def _leaf(self, address: int, end: int, write: bool) -> Leaf:
-        """The translation of one address; `end`: how far the access goes on."""
         page = address >> PAGE_SHIFT
         if not self.first_page <= page <= self.last_page:
             raise Denied(address, FAULT_VALID, "outside of the context's range", walker=1, enable="RANGE")

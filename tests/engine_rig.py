@@ -53,6 +53,15 @@ class PlainMemory:
         self._look(hub, vmid, address, client)
         self.data.write(address, data)
 
+    def mapped(self, hub: str, vmid: int, address: int, write: bool, *, client: int = 0) -> None:
+        """Only reads and writes reach it."""
+
+    def there(self, hub: str, vmid: int, address: int) -> bool:
+        return not any(address in place for place in self.forbidden)
+
+    def remembered(self, hub: str, vmid: int) -> dict[int, object]:
+        return {}
+
     def invalidate(self, hub: str, vmid_mask: int) -> None:
         self.invalidated.append((hub, vmid_mask))
 

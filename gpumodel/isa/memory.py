@@ -7,13 +7,22 @@ bytes were written is known to the byte: neighbours on the same page may be the 
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import os
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from gpumodel.memory import Mapped
+
 Array = npt.NDArray[Any]
+
+_MAP_FIXED = 0x10  # Linux, asm-generic/mman-common.h
 
 PAGE_SHIFT = 12
 PAGE = 1 << PAGE_SHIFT
@@ -21,12 +30,15 @@ WINDOW_SHIFT = 28
 WINDOW = 1 << WINDOW_SHIFT
 MOST_RUNS = 64  # pieces of one page that are written back one by one
 MANY_PAGES = 8
+MOST_WINDOWS = 64  # that are kept from one dispatch to the next
 MOST_PAGES = 1 << 20  # 4 GiB of pages held: a dispatch that touches more is not for a model
-UNKNOWN, READ, WRITTEN = 0, 1, 2
+UNKNOWN, READ, WRITTEN, DIRECT = range(4)  # of a page: DIRECT is the memory itself, which may be written; READ can be
 
 
 class Behind(Protocol):
-    """Memory by address; raises what it likes for one that does not exist."""
+    """Memory by address; raises what it likes for one that does not exist. If it has `mapped` (gmc.py), memory that lies in a
+    file is not copied; if it has `remembered`, where that is stays known to the next dispatch; if it has `there`, a look ahead
+    is no fault."""
 
     def read(self, address: int, size: int) -> bytes: ...
 
@@ -38,18 +50,63 @@ class TooMuch(Exception):
 
 
 class Window:
-    """`state` of its pages, its bytes, and 0xFF for each byte that was written, each also as dwords."""
+    """`state` of its pages, its bytes, and 0xFF for each byte of a copy that was written (`copied`: there are such pages,
+    else `dirty` is empty), each also as dwords. `copies`: runs of pages, first and count; `temporary`: it is not kept."""
 
     def __init__(self, base: int) -> None:
         self.base = base
         self.state = np.zeros(WINDOW >> PAGE_SHIFT, np.uint8)
-        self.bytes = np.zeros(WINDOW, np.uint8)
-        self.dirty = np.zeros(WINDOW, np.uint8)
+        self.bytes = np.frombuffer(mmap.mmap(-1, WINDOW, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.uint8)
+        self.address = int(self.bytes.ctypes.data)
+        self.copies: list[tuple[int, int]] = []
+        self.copied = False
+        self.temporary = False
         self.known = [(1, 0), (1, 0)]  # pages, first and last, that were last found to be read, and written
         self.halves = self.bytes.view(np.uint16)
         self.words = self.bytes.view(np.uint32)
-        self.dirty_halves = self.dirty.view(np.uint16)
-        self.dirty_words = self.dirty.view(np.uint32)
+        self._mark_by(np.zeros(0, np.uint8))
+
+    def _mark_by(self, dirty: Array) -> None:
+        self.dirty = dirty
+        self.dirty_halves, self.dirty_words = dirty.view(np.uint16), dirty.view(np.uint32)
+
+    def will_be_written(self, first: int, count: int) -> None:
+        """Copies, which go back."""
+        if not len(self.dirty):
+            self._mark_by(np.zeros(WINDOW, np.uint8))
+        self.state[first : first + count] = WRITTEN
+        self.copied = True
+
+    def forget_copies(self) -> None:
+        """They are clean; what they were made of may change now."""
+        for first, count in self.copies:
+            state = self.state[first : first + count]
+            state[state < DIRECT] = UNKNOWN
+        if self.copies:
+            self.known = [(1, 0), (1, 0)]
+        self.copies.clear()
+        self.copied = False
+
+    def overlay(self, place: Mapped, first: int, end: int) -> None:
+        """The pages of the window from `first` to `end` become a piece of that file. Raises OSError."""
+        at = place.offset + self.base + (first << PAGE_SHIFT) - place.first
+        size = end - first << PAGE_SHIFT
+        access = mmap.PROT_READ | (mmap.PROT_WRITE if place.writable else 0)
+        got = _libc().mmap(
+            self.address + (first << PAGE_SHIFT), size, access, mmap.MAP_SHARED | _MAP_FIXED, place.fd, at
+        )
+        if got != self.address + (first << PAGE_SHIFT):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        self.temporary |= not place.own
+        self.state[first:end] = DIRECT if place.writable else READ
+
+
+@lru_cache(maxsize=1)
+def _libc() -> ctypes.CDLL:
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    library.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_long)
+    return library
 
 
 class Offsets:
@@ -75,7 +132,11 @@ class WaveMemory:
 
     def __init__(self, behind: Behind) -> None:
         self._behind = behind
-        self._windows: dict[int, Window] = {}
+        self._mapped: Callable[[int, bool], Mapped | None] | None = getattr(behind, "mapped", None)
+        remembered = getattr(behind, "remembered", None)
+        self.windows: dict[int, Window] = {} if remembered is None else remembered()  # by address >> WINDOW_SHIFT
+        if len(self.windows) > MOST_WINDOWS:
+            self.windows.clear()
         self._last: Window | None = None
         self._pages = 0
         self.stores = 0
@@ -119,7 +180,8 @@ class WaveMemory:
                 for place, value in enumerate(values):
                     at = index + place if place else index
                     window.words[at] = value
-                    window.dirty_words[at] = 0xFFFFFFFF
+                    if window.copied:
+                        window.dirty_words[at] = 0xFFFFFFFF
                 return
         for place, value in enumerate(values):
             self._store_slowly(address + np.uint64(4 * place), value, 4)
@@ -134,12 +196,14 @@ class WaveMemory:
             offset = (address - np.uint64(window.base)).astype(np.int64)
             if size == 1:
                 window.bytes[offset] = value.astype(np.uint8)
-                window.dirty[offset] = 0xFF
+                if window.copied:
+                    window.dirty[offset] = 0xFF
                 return
             if not np.bitwise_or.reduce(offset, axis=None) & 1:
                 index = offset >> 1
                 window.halves[index] = value.astype(np.uint16)
-                window.dirty_halves[index] = 0xFFFF
+                if window.copied:
+                    window.dirty_halves[index] = 0xFFFF
                 return
         self._store_slowly(address, value, size)
 
@@ -186,12 +250,11 @@ class WaveMemory:
         window, index = there
         self.stores += 1
         data, flat = np.concatenate(values()).reshape(-1)[: index.size], index.reshape(-1)
-        if offsets.unit == 1:
-            window.bytes[flat], window.dirty[flat] = data.astype(np.uint8), 0xFF
-        elif offsets.unit == 2:
-            window.halves[flat], window.dirty_halves[flat] = data.astype(np.uint16), 0xFFFF
-        else:
-            window.words[flat], window.dirty_words[flat] = data, 0xFFFFFFFF
+        place = (window.bytes, window.halves, window.words)[offsets.shift]
+        place[flat] = data.astype(place.dtype)
+        if window.copied:
+            marks = (window.dirty, window.dirty_halves, window.dirty_words)[offsets.shift]
+            marks[flat] = np.iinfo(marks.dtype).max
         return len(index)
 
     def atomic(self, flat: Array, size: int, change: Callable[[Array, Array], Array]) -> Array:
@@ -233,11 +296,9 @@ class WaveMemory:
         return b"".join(parts)
 
     def flush(self) -> None:
-        """What was written goes to where it belongs. The memory behind may change between dispatches: start anew then."""
-        for window in self._windows.values():
-            for first, count in runs(np.flatnonzero(window.state == WRITTEN)):
-                window.state[first : first + count] = READ
-                window.known[True] = (1, 0)
+        """What was written goes to where it belongs, and copies are forgotten: the end of a dispatch."""
+        for window in self.windows.values():
+            for first, count in runs(np.flatnonzero(window.state == WRITTEN)) if window.copied else ():
                 piece = slice(first << PAGE_SHIFT, first + count << PAGE_SHIFT)
                 if window.dirty[piece].all():
                     self._run(window.base + piece.start, window.bytes[piece].tobytes())
@@ -245,15 +306,18 @@ class WaveMemory:
                 else:
                     for page in range(first, first + count):
                         self._write_back(window, page)
+            window.forget_copies()
         self._flush_runs()
+        for number in [number for number, window in self.windows.items() if window.temporary]:
+            del self.windows[number]
 
     # ---- inside
 
     def _window(self, address: int) -> Window:
         number = address >> WINDOW_SHIFT
-        window = self._windows.get(number)
+        window = self.windows.get(number)
         if window is None:
-            window = self._windows[number] = Window(number << WINDOW_SHIFT)
+            window = self.windows[number] = Window(number << WINDOW_SHIFT)
         return window
 
     def _one_window(self, address: Array, size: int, write: bool) -> Window | None:
@@ -287,6 +351,8 @@ class WaveMemory:
     def _prepare(self, window: Window, pages: Array, lowest: int, write: bool) -> None:
         """Fetch pages that are not there, and ask whether they can be written. `lowest`: the first address that is meant, so
         that a fault names it."""
+        if self._mapped is not None:
+            self._overlay(window, pages, lowest, write)
         for first, count in runs(pages[window.state[pages] == UNKNOWN]):
             self._pages += count
             if self._pages > MOST_PAGES:
@@ -299,6 +365,7 @@ class WaveMemory:
                 data = self._behind.read(start, begin - start) + data
             window.bytes[first << PAGE_SHIFT : first + count << PAGE_SHIFT] = np.frombuffer(data, np.uint8)
             window.state[first : first + count] = READ
+            window.copies.append((first, count))
         if not write:
             return
         for first, count in runs(pages[window.state[pages] == READ]):
@@ -308,7 +375,56 @@ class WaveMemory:
             for offset in range(first << PAGE_SHIFT, first + count << PAGE_SHIFT, step):
                 at = max(offset, min(lowest - window.base, offset + PAGE - 4)) & ~3
                 self._behind.write(window.base + at, window.bytes[at : min(at + length, offset + step)].tobytes())
-            window.state[first : first + count] = WRITTEN
+            window.will_be_written(first, count)
+
+    def _overlay(self, window: Window, pages: Array, lowest: int, write: bool) -> None:
+        """As many of the pages as can be the memory itself."""
+        wanted = WRITTEN if write else READ
+        for page in pages[window.state[pages] < wanted].tolist():
+            if self._mapped is None:
+                return
+            if window.state[page] >= wanted:
+                continue  # a neighbour brought it
+            start = window.base + (page << PAGE_SHIFT)
+            place = self._mapped(max(start, lowest) if lowest < start + PAGE else start, write)
+            if place is not None:
+                self._put_over(window, place, page)
+
+    def _put_over(self, window: Window, place: Mapped, page: int) -> bool:
+        """All that the place has of a window, but for copies that will be written back. False: it cannot be."""
+        first = max(place.first - window.base, 0) >> PAGE_SHIFT
+        end = min(place.end - window.base, WINDOW) >> PAGE_SHIFT
+        if window.copied and (window.state[first:end] == WRITTEN).any():
+            first, end = page, page + 1
+        try:
+            window.overlay(place, first, end)
+        except OSError:  # there is a limit to how many maps a process has
+            self._mapped = None
+            return False
+        return True
+
+    def there(self, address: int) -> bool:
+        """Whether a read would find something; memory that cannot be asked is read."""
+        window = self.windows.get(address >> WINDOW_SHIFT)
+        if window is not None and window.state[address - window.base >> PAGE_SHIFT] >= READ:
+            return True
+        there: Callable[[int], bool] | None = getattr(self._behind, "there", None)
+        if there is not None:
+            return there(address)
+        try:
+            self.read(address, 1)
+        except Exception:  # noqa: BLE001  # memory raises what it likes
+            return False
+        return True
+
+    def bring(self, address: int, write: bool) -> bool:
+        """Makes the page of an address the memory itself, if it is not there and can be. Raises what memory raises."""
+        window = self._window(address)
+        page = address - window.base >> PAGE_SHIFT
+        if self._mapped is None or window.state[page] >= (WRITTEN if write else READ):
+            return False
+        place = self._mapped(address, write)
+        return place is not None and self._put_over(window, place, page)
 
     def _load_slowly(self, address: Array, size: int) -> Array:
         """Byte by byte, in any window."""
@@ -323,7 +439,8 @@ class WaveMemory:
             data = (value >> np.uint32(8 * place)).astype(np.uint8)
             for chosen, part, window in self._by_window(address + np.uint64(place), True):
                 window.bytes[part] = data[chosen]
-                window.dirty[part] = 0xFF
+                if window.copied:
+                    window.dirty[part] = 0xFF
 
     def _by_window(self, address: Array, write: bool) -> Iterator[tuple[Array, Array, Window]]:
         """(which lanes, offsets, window)."""

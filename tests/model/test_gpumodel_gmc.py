@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import struct
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from gpumodel import open_models, pciconfig
 from gpumodel.device import ModelGpu, ModelTransport
+from gpumodel.dispatch import HubMemory
 from gpumodel.gmc import PageFault, hubs
+from gpumodel.isa.memory import WaveMemory, Window
+from gpumodel.memory import CHUNK, Mapped
 
 MM = "MMHUB[0]"
 FB = 0x80_0000_0000
@@ -623,3 +630,195 @@ def test_wrongs_are_bounded() -> None:
         bench.gpu.wrong("test", str(number))
     assert len(bench.gpu.wrongs) == 256
     assert bench.gpu.wrongs[-1] == "test: 255"
+
+
+# ---- memory that is mapped
+
+
+def through(place: Mapped, address: int, data: bytes) -> None:
+    os.pwrite(place.fd, data, place.offset + address - place.first)
+
+
+def two_mib(bench: Bench, physical: int, flags: int = RW) -> int:
+    """An address with 2 MiB of memory from `physical` on."""
+    bench.entries(PDB0 + 8 * 3, bench.node + physical | flags)
+    return VA >> 30 << 30 | 3 << 21
+
+
+def test_mapped_page_is_the_memory_that_reads_and_writes_reach(bench: Bench) -> None:
+    bench.vram.write(DATA, b"here")
+    place = bench.gmc.mapped(MM, 8, VA + 0x123, False)
+    assert place is not None
+    assert (place.first, place.end, place.offset, place.writable, place.own) == (VA, VA + 4096, DATA, True, True)
+    through(place, VA + 8, b"there")
+    assert bench.gmc.read(MM, 8, VA, 13) == b"here\0\0\0\0there"
+
+
+@pytest.mark.parametrize("physical", [0x6000_0000, 0x600F_F000, 0x601F_F000])
+@pytest.mark.parametrize("at", [0, 0x1000, 0xFF000, 0x10_0000, 0x1F_FFFF])
+def test_mapped_goes_as_far_as_one_translation_and_one_chunk(bench: Bench, physical: int, at: int) -> None:
+    va = two_mib(bench, physical)
+    bench.gmc.write(MM, 8, va, b"\1" * (2 * MIB))
+    place = bench.gmc.mapped(MM, 8, va + at, True)
+    assert place is not None
+    assert va <= place.first <= va + at < place.end <= va + 2 * MIB
+    assert place.offset == physical + place.first - va
+    assert place.offset // CHUNK == (place.offset + place.end - place.first - 1) // CHUNK
+    whole = {va: physical, va + 2 * MIB: physical + 2 * MIB}
+    assert place.first in whole or place.offset % CHUNK == 0
+    assert place.end in whole or (place.offset + place.end - place.first) % CHUNK == 0
+
+
+def test_mapped_for_writing_faults_where_a_page_can_only_be_read(bench: Bench) -> None:
+    bench.entries(PTB + 8 * (VA >> 12 & 511), DATA | VALID | READ)
+    bench.vram.write(DATA, b"read")
+    place = bench.gmc.mapped(MM, 8, VA, False)
+    assert place is not None
+    assert not place.writable
+    with pytest.raises(PageFault):
+        bench.gmc.mapped(MM, 8, VA, True)
+    assert bench.status()["write"] == 1
+
+
+def test_mapped_page_that_is_not_valid_faults(bench: Bench) -> None:
+    with pytest.raises(PageFault):
+        bench.gmc.mapped(MM, 8, VA + 0x1000, False)
+    assert bench.fault_address() == VA + 0x1000
+
+
+def test_memory_of_the_system_and_of_nothing_is_not_mapped(bench: Bench) -> None:
+    bench.transport.config_write(pciconfig.COMMAND, 2, 6)
+    page = bench.transport.alloc_dma(4096)
+    where = PTB + 8 * (VA >> 12 & 511)
+    bench.entries(where, page.bus_addr[0] | RW | SYSTEM)
+    assert bench.gmc.mapped(MM, 8, VA, True) is None
+    bench.entries(where, PARTIAL)
+    bench.flush(8)
+    assert bench.gmc.mapped(MM, 8, VA, True) is None
+    assert bench.gmc.mapped(MM, 0, FB + 0x1000, True) is None
+
+
+def test_mapped_memory_that_nobody_wrote_is_not_filled_by_a_look(bench: Bench) -> None:
+    assert bench.gmc.mapped(MM, 8, VA, False) is None
+    used = bench.vram.used()
+    place = bench.gmc.mapped(MM, 8, VA, True)
+    assert place is not None
+    through(place, VA, b"new")
+    assert bench.vram.read(DATA, 3) == b"new"
+    assert bench.vram.used() > used
+
+
+def test_mapped_memory_of_a_peer_is_not_own() -> None:
+    bench = Bench("mi350x*2")
+    four_levels(bench)
+    bench.entries(PTB + 8 * (VA >> 12 & 511), MEMBER_BYTES + 0x9000 | RW)
+    place = bench.gmc.mapped(MM, 8, VA, True)
+    assert place is not None
+    assert not place.own
+    through(place, VA, b"xgmi")
+    assert bench.transports[1].gpu.vram.read(0x9000, 4) == b"xgmi"
+
+
+def test_mapped_memory_of_a_peer_out_of_reach_is_none() -> None:
+    bench = Bench("mi350x*4?fault=xgmi-link-down:1@0")
+    four_levels(bench)
+    bench.entries(PTB + 8 * (VA >> 12 & 511), 2 * MEMBER_BYTES + 0x9000 | RW)
+    assert bench.gmc.mapped(MM, 8, VA, True) is None
+
+
+@pytest.mark.parametrize("how", ["flush", "lost", "power"])
+def test_what_is_remembered_goes_with_the_translations(bench: Bench, how: str) -> None:
+    bench.gmc.read(MM, 8, VA, 4)
+    bench.gmc.remembered(MM, 8)[1] = "a window"
+    bench.gmc.remembered(MM, 9)[1] = "of another process"
+    assert bench.gmc.remembered(MM, 8) == {1: "a window"}
+    if how == "flush":
+        bench.flush(8)
+        assert bench.gmc.remembered(MM, 9)
+    elif how == "lost":
+        bench.gpu.lost = True
+    else:
+        bench.gmc.power_on()
+    assert bench.gmc.remembered(MM, 8) == {}
+
+
+# ---- waves
+
+
+def waves_memory(bench: Bench) -> WaveMemory:
+    return WaveMemory(HubMemory(bench.gpu, MM, 8, 0))
+
+
+def addresses(*values: int) -> NDArray[np.uint64]:
+    return np.array(values, np.uint64)
+
+
+def test_waves_write_to_the_memory_itself_and_the_next_dispatch_knows_where_it_is(bench: Bench) -> None:
+    memory = waves_memory(bench)
+    memory.store(addresses(VA + 4, VA + 8), [np.array([5, 6], np.uint32)])
+    assert bench.vram.read(DATA, 12) == struct.pack("<3I", 0, 5, 6)
+    memory.flush()
+    bench.vram.write(DATA, struct.pack("<I", 7))
+    again = waves_memory(bench)
+    assert again.windows
+    assert again.load(addresses(VA, VA + 4), 1)[0].tolist() == [7, 5]
+
+
+def test_waves_follow_a_page_that_has_moved_after_the_flush(bench: Bench) -> None:
+    memory = waves_memory(bench)
+    memory.store(addresses(VA), [np.array([1], np.uint32)])
+    memory.flush()
+    bench.entries(PTB + 8 * (VA >> 12 & 511), DATA + 0x1000 | RW)
+    bench.vram.write(DATA + 0x1000, struct.pack("<I", 2))
+    assert waves_memory(bench).load(addresses(VA), 1)[0].tolist() == [1]  # as any other engine: the TLB still has it
+    bench.flush(8)
+    assert waves_memory(bench).load(addresses(VA), 1)[0].tolist() == [2]
+
+
+def test_waves_copy_memory_of_the_system_and_forget_the_copy(bench: Bench) -> None:
+    bench.transport.config_write(pciconfig.COMMAND, 2, 6)
+    page = bench.transport.alloc_dma(4096)
+    bench.entries(PTB + 8 * ((VA >> 12 & 511) + 1), page.bus_addr[0] | RW | SYSTEM)
+    page.write(0, struct.pack("<I", 3))
+    memory = waves_memory(bench)
+    assert memory.load(addresses(VA + 0x1000), 1)[0].tolist() == [3]
+    memory.store(addresses(VA, VA + 0x1008), [np.array([8, 9], np.uint32)])
+    assert page.read(8, 4) == bytes(4)
+    memory.flush()
+    assert page.read(0, 12) == struct.pack("<3I", 3, 0, 9)
+    page.write(0, struct.pack("<I", 4))
+    assert waves_memory(bench).load(addresses(VA + 0x1000, VA), 1)[0].tolist() == [4, 8]
+
+
+def test_waves_ask_for_memory_of_a_peer_each_time() -> None:
+    bench = Bench("mi350x*2")
+    four_levels(bench)
+    bench.entries(PTB + 8 * (VA >> 12 & 511), MEMBER_BYTES + 0x9000 | RW)
+    memory = waves_memory(bench)
+    memory.store(addresses(VA), [np.array([1], np.uint32)])
+    memory.flush()
+    assert not waves_memory(bench).windows
+    assert bench.transports[1].gpu.vram.read(0x9000, 4) == struct.pack("<I", 1)
+
+
+def test_waves_copy_where_no_more_maps_are_to_be_had(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "no")
+
+    monkeypatch.setattr(Window, "overlay", full)
+    memory = waves_memory(bench)
+    memory.store(addresses(VA), [np.array([1], np.uint32)])
+    assert bench.vram.read(DATA, 4) == bytes(4)
+    memory.flush()
+    assert bench.vram.read(DATA, 4) == struct.pack("<I", 1)
+
+
+def test_look_ahead_tells_nobody_of_a_fault(bench: Bench) -> None:
+    assert bench.gmc.there(MM, 8, VA + 0xFFF)
+    assert not bench.gmc.there(MM, 8, VA + 0x1000)
+    assert not bench.gmc.there(MM, 9, VA)
+    assert bench.status()["permissions"] == 0
+    assert not waves_memory(bench).there(VA + 0x1000)
+    assert waves_memory(bench).there(VA)
+    bench.gpu.lost = True
+    assert not bench.gmc.there(MM, 8, VA)
