@@ -58,16 +58,20 @@ class Small:
         return self.values[codes & codes.dtype.type(2 * self.sign - 1)]
 
     def encode(self, value: Array, round_: Callable[[Array], Array] = np.rint) -> Array:
-        """float32 to codes, uint32, rounded to nearest even."""
+        """float32 or float64 to codes, uint32, rounded to nearest even."""
         size = np.abs(value).astype(np.float64)
         finite = np.where(np.isfinite(size), size, 0.0)
         lowest = 1 - self.bias
         power = np.maximum((finite.view(np.uint64) >> np.uint64(52)).astype(np.int64) - 1023, lowest)
         # In units of the last place, then the exponent counts up from the subnormals on.
         steps = round_(np.ldexp(finite, (self.fraction - power).astype(np.int32))).astype(np.int64)
-        code = ((power - lowest) << self.fraction) + steps
+        return self.coded(((power - lowest) << self.fraction) + steps, value)
+
+    def coded(self, code: Array, value: Array) -> Array:
+        """A code that was counted up from zero, for a value, uint32: with its sign, or what stands for one that is too large,
+        and for NaN."""
         last = int(np.flatnonzero(self.values[: self.sign] == self.largest)[0])
-        beyond = (code > last) | np.isinf(size)
+        beyond = (code > last) | np.isinf(value)
         over = last if self.nan is None else self.nan if self.infinity is None else self.infinity
         code = np.where(beyond, over, code)
         if self.nan is None:

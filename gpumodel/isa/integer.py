@@ -266,7 +266,7 @@ def _ashr_pk(lowest: int, highest: int) -> Callable[[Array, Array, Array], Array
     return run
 
 
-def _prng(value: Array) -> Array:
+def prng(value: Array) -> Array:
     """One step of a 32-bit linear feedback shift register."""
     return (value << np.uint32(1)) ^ np.where(value >> np.uint32(31), np.uint32(197), np.uint32(0))
 
@@ -284,7 +284,7 @@ INTEGER: dict[str, Op] = {
     **ops("b64", "b64", v_mov_b64=_same),
     **ops("b32", "b32 b32 mask", v_cndmask_b32=lambda a, b, mask: np.where(mask, b, a)),
     **ops(
-        "u32", "u32", v_not_b32=np.invert, v_bfrev_b32=_bfrev, v_ffbh_u32=ffbh_u32, v_ffbl_b32=_ffbl, v_prng_b32=_prng
+        "u32", "u32", v_not_b32=np.invert, v_bfrev_b32=_bfrev, v_ffbh_u32=ffbh_u32, v_ffbl_b32=_ffbl, v_prng_b32=prng
     ),
     **ops("u32", "i32", v_ffbh_i32=_ffbh_i32),
     **ops(

@@ -6,13 +6,15 @@ Sums are taken in float64 and rounded once: in which order hardware adds is not 
 tolerance. Subnormals are kept.
 Source: AMD matrix instruction calculator (layouts of CDNA3); AMD CDNA3 and CDNA4 instruction set architecture manuals,
 section 7 (restated). Of CDNA4 alone: runs of 16 along K where a lane has more than 16 elements of a byte, and scales of
-32 elements."""
+32 elements. Sparse ones (v_smfmac): the calculator, and MLIR's amdgpu.sparse_mfma for cbsz and abid; those that only CDNA4
+has are left out, as what is said of where their elements lie differs."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,8 @@ from gpumodel.isa.op import Array, u32
 from gpumodel.isa.packed import bf16_to_f32
 
 LANES = 64
-_RUN = 16  # elements along K that stay together in a lane
-_BLOCK = 32  # elements along K that share a scale
+RUN = 16  # elements along K that stay together in a lane
+BLOCK = 32  # elements along K that share a scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class MfmaOp:
     """`run(a, b, c[, scale_a, scale_b], **{name: int for name in wants})` gives D, uint32[nd][waves][64].
 
     `na`, `nb`, `nc`, `nd`: registers of each operand. Scaled: two more operands uint32[waves][64], of which op_sel and
-    op_sel_hi choose a byte; a float constant stands for its exponent field."""
+    op_sel_hi choose a byte; a float constant stands for its exponent field. Sparse: one more, the indices."""
 
     run: Callable[..., Array]
     na: int
@@ -55,6 +57,7 @@ class MfmaOp:
     nc: int
     nd: int
     scaled: bool = False
+    sparse: bool = False
     wants: tuple[str, ...] = field(default=("cbsz", "abid", "blgp"))
 
 
@@ -134,13 +137,13 @@ def _matrix(registers: Array, element: Element, size: int, shape: Shape) -> Arra
     values = element.decode(registers if element is _F64 else _unpack(registers, element.bits))
     groups = LANES // (size * shape.blocks)  # lanes of one block that hold a row
     waves, each = values.shape[0], shape.k // groups
-    run = _RUN if each > _RUN and element.bits >= 8 else each
+    run = RUN if each > RUN and element.bits >= 8 else each
     lanes = values[..., :each].reshape(waves, groups, shape.blocks, size, each // run, run)
     return lanes.transpose(0, 2, 3, 4, 1, 5).reshape(waves, shape.blocks, size, shape.k)
 
 
 @dataclass(frozen=True, slots=True)
-class _Tiles:
+class Tiles:
     """How C and D lie: blocks = outer * side (side by side in the lanes), rows = high * groups * together."""
 
     outer: int
@@ -151,7 +154,7 @@ class _Tiles:
     n: int
 
     @classmethod
-    def of(cls, shape: Shape, wide: bool) -> _Tiles:
+    def of(cls, shape: Shape, wide: bool) -> Tiles:
         together = 1 if wide else 4
         groups = min(shape.m // together, LANES // shape.n)
         side = LANES // (groups * shape.n)
@@ -199,7 +202,7 @@ def _permuted_lanes(registers: Array, blgp: int) -> Array:
 
 
 def _plain(shape: Shape, a_element: Element, b_element: Element, integer: bool) -> Callable[..., Array]:
-    tiles = _Tiles.of(shape, wide=False)
+    tiles = Tiles.of(shape, wide=False)
 
     def run(a: Array, b: Array, c: Array, *, cbsz: int = 0, abid: int = 0, blgp: int = 0) -> Array:
         left = _broadcast_blocks(_matrix(a, a_element, shape.m, shape), cbsz, abid)
@@ -215,7 +218,7 @@ def _plain(shape: Shape, a_element: Element, b_element: Element, integer: bool) 
 
 def _double(shape: Shape) -> Callable[..., Array]:
     """float64 operands take two registers; blgp negates A, B and C."""
-    tiles = _Tiles.of(shape, wide=True)
+    tiles = Tiles.of(shape, wide=True)
 
     def run(a: Array, b: Array, c: Array, *, cbsz: int = 0, abid: int = 0, blgp: int = 0) -> Array:
         left = _broadcast_blocks(_matrix(a, _F64, shape.m, shape), cbsz, abid)
@@ -233,13 +236,13 @@ def _scales(words: Array, byte: int, size: int, shape: Shape) -> Array:
     """Powers of two [waves][size][K / 32] of E8M0 codes; 255 is NaN."""
     codes = (words >> np.uint32(8 * byte)) & np.uint32(0xFF)
     powers = np.where(codes == 255, np.nan, np.ldexp(1.0, codes.astype(np.int32) - 127))
-    return powers.reshape(-1, shape.k // _BLOCK, size).swapaxes(1, 2)
+    return powers.reshape(-1, shape.k // BLOCK, size).swapaxes(1, 2)
 
 
 def _scaled(shape: Shape, with_scales: bool) -> Callable[..., Array]:
     """cbsz and blgp name the formats of A and B: fp8, bf8, fp6, bf6, fp4. Every 32 elements along K have their own scale."""
-    tiles = _Tiles.of(shape, wide=False)
-    parts = shape.k // _BLOCK
+    tiles = Tiles.of(shape, wide=False)
+    parts = shape.k // BLOCK
 
     def read(registers: Array, code: int, size: int) -> Array:
         if code >= len(_OCP):
@@ -247,7 +250,7 @@ def _scaled(shape: Shape, with_scales: bool) -> Callable[..., Array]:
         return _matrix(registers[: _OCP[code].bits], _OCP[code], size, shape)[:, 0]
 
     def blocks(matrix: Array) -> Array:
-        return matrix.reshape(*matrix.shape[:2], parts, _BLOCK).swapaxes(1, 2)
+        return matrix.reshape(*matrix.shape[:2], parts, BLOCK).swapaxes(1, 2)
 
     def run(
         a: Array,
@@ -276,7 +279,38 @@ def _scaled(shape: Shape, with_scales: bool) -> Callable[..., Array]:
     return run
 
 
-_NAME = re.compile(r"v_mfma_(?P<out>f32|i32|f64)_(?P<m>\d+)x(?P<n>\d+)x(?P<k>\d+)(?:_(?P<blocks>\d+)b)?_(?P<types>\w+)")
+def _sparse(shape: Shape, a_element: Element, b_element: Element, integer: bool) -> Callable[..., Array]:
+    """Of four elements along K, A has two: two bits each of the index say which. Those of a lane belong to those of B in the
+    lanes that hold the same part of K, so that where that part lies in K makes no difference."""
+    tiles = Tiles.of(shape, wide=False)
+    groups = LANES // shape.m
+    each = shape.k // groups  # elements of B in a lane
+    sets = 32 // each  # of indices in a register
+    four = 4 * (np.arange(each // 2) // 2)
+
+    def run(a: Array, b: Array, c: Array, index: Array, *, cbsz: int = 0, abid: int = 0) -> Array:
+        waves = a.shape[1]
+        left = a_element.decode(_unpack(a, a_element.bits)).reshape(waves, groups, shape.m, each // 2)
+        right = b_element.decode(_unpack(b, b_element.bits)).reshape(waves, groups, shape.n, each)
+        first = 0 if cbsz else each * (abid % sets)
+        bits = (first + 2 * np.arange(each // 2)).astype(np.uint32)
+        chosen = four + (index[..., None] >> bits & np.uint32(3)).astype(np.int64)
+        chosen = chosen.reshape(waves, groups, shape.m, 1, each // 2)
+        product = np.zeros((waves, shape.m, shape.n))
+        for group in range(groups):
+            picked = np.take_along_axis(right[:, group, None], chosen[:, group], axis=3)  # [waves][M][N][elements of A]
+            product += (left[:, group, :, None] * picked).sum(axis=3)
+        if integer:
+            return u32(tiles.store(product[:, None].astype(np.int64) + tiles.load(c.view(np.int32))))
+        total = product[:, None] + tiles.load(c.view(np.float32))
+        return tiles.store(total.astype(np.float32)).view(np.uint32)
+
+    return run
+
+
+_NAME = re.compile(
+    r"v_s?mfmac?_(?P<out>f32|i32|f64)_(?P<m>\d+)x(?P<n>\d+)x(?P<k>\d+)(?:_(?P<blocks>\d+)b)?_(?P<types>\w+)"
+)
 _COMMON = """
     v_mfma_f32_32x32x1_2b_f32 v_mfma_f32_16x16x1_4b_f32 v_mfma_f32_4x4x1_16b_f32 v_mfma_f32_32x32x2_f32 v_mfma_f32_16x16x4_f32
     v_mfma_f32_32x32x4_2b_f16 v_mfma_f32_16x16x4_4b_f16 v_mfma_f32_4x4x4_16b_f16 v_mfma_f32_32x32x8_f16 v_mfma_f32_16x16x16_f16
@@ -287,6 +321,16 @@ _COMMON = """
 _FP8 = [
     f"v_mfma_f32_{shape}_{a}_{b}" for shape in ("16x16x32", "32x32x16") for a in ("fp8", "bf8") for b in ("fp8", "bf8")
 ]
+_SPARSE = [
+    *(f"v_smfmac_f32_{shape}_{kind}" for shape in ("16x16x32", "32x32x16") for kind in ("f16", "bf16")),
+    *(f"v_smfmac_i32_{shape}_i8" for shape in ("16x16x64", "32x32x32")),
+]
+_SPARSE_FP8 = [
+    f"v_smfmac_f32_{shape}_{a}_{b}"
+    for shape in ("16x16x64", "32x32x32")
+    for a in ("fp8", "bf8")
+    for b in ("fp8", "bf8")
+]
 _ONLY_GFX942 = "v_mfma_f32_16x16x8_xf32 v_mfma_f32_32x32x4_xf32"
 _ONLY_GFX950 = """
     v_mfma_f32_16x16x32_f16 v_mfma_f32_32x32x16_f16 v_mfma_f32_16x16x32_bf16 v_mfma_f32_32x32x16_bf16
@@ -294,16 +338,24 @@ _ONLY_GFX950 = """
 """
 
 
-def _operation(name: str, small: list[Element]) -> MfmaOp:
+def described(name: str) -> tuple[Shape, str, list[str]]:
+    """What a name says: the shape, the type of results, the type of A and B or of each."""
     match = _NAME.fullmatch(name)
     assert match is not None, name
     shape = Shape(int(match["m"]), int(match["n"]), int(match["k"]), int(match["blocks"] or 1))
-    kinds = match["types"].split("_")
+    return shape, match["out"], match["types"].split("_")
+
+
+def _operation(name: str, small: list[Element]) -> MfmaOp:
+    shape, out, kinds = described(name)
     by_name = {**_PLAIN, "fp8": small[0], "bf8": small[1]}
     left, right = by_name[kinds[0]], by_name[kinds[-1]]
     size = left.bits * shape.m * shape.k * shape.blocks // (32 * LANES)
-    results = shape.m * shape.n * shape.blocks // LANES * (2 if match["out"] == "f64" else 1)
-    run: Any = _double(shape) if match["out"] == "f64" else _plain(shape, left, right, match["out"] == "i32")
+    results = shape.m * shape.n * shape.blocks // LANES * (2 if out == "f64" else 1)
+    if name.startswith("v_smfmac"):
+        sparse = _sparse(shape, left, right, out == "i32")
+        return MfmaOp(sparse, size // 2, size, results, results, sparse=True, wants=("cbsz", "abid"))
+    run: Any = _double(shape) if out == "f64" else _plain(shape, left, right, out == "i32")
     return MfmaOp(run, size, size, results, results)
 
 
@@ -311,20 +363,23 @@ def _f8f6f4() -> dict[str, MfmaOp]:
     table = {}
     for shape in (Shape(16, 16, 128, 1), Shape(32, 32, 64, 1)):
         name, results = f"f32_{shape.m}x{shape.n}x{shape.k}_f8f6f4", shape.m * shape.n // LANES
-        table[f"v_mfma_{name}"] = MfmaOp(_scaled(shape, False), 8, 8, results, results, False, ("cbsz", "blgp"))
+        table[f"v_mfma_{name}"] = MfmaOp(_scaled(shape, False), 8, 8, results, results, wants=("cbsz", "blgp"))
         wants = ("cbsz", "blgp", "op_sel", "op_sel_hi")
-        table[f"v_mfma_scale_{name}"] = MfmaOp(_scaled(shape, True), 8, 8, results, results, True, wants)
+        table[f"v_mfma_scale_{name}"] = MfmaOp(_scaled(shape, True), 8, 8, results, results, scaled=True, wants=wants)
     return table
 
 
-MFMA: dict[str, MfmaOp] = {name: _operation(name, _OCP) for name in _COMMON.split()}
-MFMA_GFX942: dict[str, MfmaOp] = {name: _operation(name, _FNUZ) for name in [*_FP8, *_ONLY_GFX942.split()]}
+MFMA: dict[str, MfmaOp] = {name: _operation(name, _OCP) for name in [*_COMMON.split(), *_SPARSE]}
+MFMA_GFX942: dict[str, MfmaOp] = {
+    name: _operation(name, _FNUZ) for name in [*_FP8, *_SPARSE_FP8, *_ONLY_GFX942.split()]
+}
 MFMA_GFX950: dict[str, MfmaOp] = {
-    **{name: _operation(name, _OCP) for name in [*_FP8, *_ONLY_GFX950.split()]},
+    **{name: _operation(name, _OCP) for name in [*_FP8, *_SPARSE_FP8, *_ONLY_GFX950.split()]},
     **_f8f6f4(),
 }
 
 
+@lru_cache(maxsize=2)
 def mfma(target: str) -> dict[str, MfmaOp]:
     """The table of "gfx942" or "gfx950"; KeyError for another."""
     return {**MFMA, **{"gfx942": MFMA_GFX942, "gfx950": MFMA_GFX950}[target]}

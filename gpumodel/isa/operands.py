@@ -44,7 +44,7 @@ DTYPES = {
     "i64": np.int64,
     "f64": np.float64,
 }
-_SIGNS = {"f32": 0x80000000, "f16": 0x8000, "bf16": 0x8000, "f64": 1 << 63}
+SIGNS = {"f32": 0x80000000, "f16": 0x8000, "bf16": 0x8000, "f64": 1 << 63}
 _U32 = np.uint32
 
 
@@ -160,11 +160,16 @@ def _wide(source: Source, kind: str) -> Fetch:
     return lambda waves: scalar(waves)[:, None]
 
 
+def sdwa_field(select: int) -> tuple[int, int]:
+    """First bit, and how many, of what SDWA selects where that is not all."""
+    return (8 * select, 8) if select < 4 else (16 * (select - 4), 16)
+
+
 def selected(fetch: Fetch, select: int, sext: bool) -> Fetch:
     """What SDWA selects: bytes 0 to 3, words 4 and 5, all 6; extended to 32 bits."""
     if select == SDWA_DWORD:
         return fetch
-    shift, width = (8 * select, 8) if select < 4 else (16 * (select - 4), 16)
+    shift, width = sdwa_field(select)
     low, up = _U32(shift), _U32(32 - width)
     if not sext:
         keep = _U32((1 << width) - 1)
@@ -198,7 +203,7 @@ def fetch(source: Source, kind: str) -> Fetch:
     """A source as an array of its type; packed types are pair()'s. The same function for the same source."""
     width = bits_of(kind)
     dtype = DTYPES[kind]
-    sign = _SIGNS.get(kind)
+    sign = SIGNS.get(kind)
     get: Fetch
     raw: type
     if width == 64:

@@ -311,7 +311,7 @@ _COMPARE: dict[str, Callable[[Array, Array], Array]] = {
 # ---- binding
 
 
-def _wide_name(name: str, place: int) -> bool:
+def wide_name(name: str, place: int) -> bool:
     """Whether the source (0, 1) or the destination (-1) of an instruction has 64 bits."""
     last = name.rpartition("_")[2]
     if name.startswith(("s_lshl_b64", "s_lshr_b64", "s_ashr_i64", "s_bfe_u64", "s_bfe_i64")):
@@ -329,12 +329,12 @@ def _source(instruction: Instruction, name: str) -> Source:
 
 def _get(instruction: Instruction, field: str, place: int) -> Callable[[Waves], Array]:
     source = _source(instruction, field)
-    return scalar64(source) if _wide_name(instruction.name, place) else scalar32(source)
+    return scalar64(source) if wide_name(instruction.name, place) else scalar32(source)
 
 
 def _put(instruction: Instruction, field: str = "sdst") -> Callable[[Waves, Array], None]:
     place = scalar_place(instruction.get(field))
-    if _wide_name(instruction.name, -1):
+    if wide_name(instruction.name, -1):
         return lambda waves, value: waves.set_s64(place, value)
     return lambda waves, value: waves.set_s(place, value)
 

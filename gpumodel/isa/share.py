@@ -16,10 +16,23 @@ from gpumodel.isa.vmem import LDS, Address, Run, lanes_of, register
 from gpumodel.isa.waves import WAVE, Array, Waves
 
 _U32 = np.uint32
-_WORDS = {"b32": 1, "b64": 2, "b96": 3, "b128": 4}
-_NARROW = {"u8": "ubyte", "i8": "sbyte", "u16": "ushort", "i16": "sshort"}
-_NARROW_D16 = {"u8_d16": "ubyte_d16", "i8_d16": "sbyte_d16", "u16_d16": "short_d16"}
-_STORES = {"b8": "byte", "b8_d16_hi": "byte_d16_hi", "b16": "short", "b16_d16_hi": "short_d16_hi"}
+WORDS = {"b32": 1, "b64": 2, "b96": 3, "b128": 4}
+NARROW = {  # in the words of vmem.py
+    "u8": "ubyte",
+    "i8": "sbyte",
+    "u16": "ushort",
+    "i16": "sshort",
+    "u8_d16": "ubyte_d16",
+    "i8_d16": "sbyte_d16",
+    "u16_d16": "short_d16",
+    "u8_d16_hi": "ubyte_d16_hi",
+    "i8_d16_hi": "sbyte_d16_hi",
+    "u16_d16_hi": "short_d16_hi",
+    "b8": "byte",
+    "b8_d16_hi": "byte_d16_hi",
+    "b16": "short",
+    "b16_d16_hi": "short_d16_hi",
+}
 _ATOMICS = {"wrxchg": "swap"}
 _QUAD_MODE, _OTHER_MODES = 0x8000, 0xC000
 
@@ -32,24 +45,25 @@ def bind(instruction: Instruction) -> Run:
     if instruction.get("gds"):
         raise NotModelled(f"{name} of GDS")
     verb = name.removeprefix("ds_")
+    if match := re.fullmatch(r"read_b64_tr_b(4|8|16)", verb):
+        return _transposed(instruction, int(match[1]))
     target = register(instruction, "vdst")
     if match := re.fullmatch(r"(read|write)2(st64)?_b(32|64)", verb):
         return _two(instruction, match[1], 64 if match[2] else 1, int(match[3]) // 32)
     address = _address(instruction, instruction.get("offset"))
     action, _, what = verb.partition("_")
     if action == "read":
-        if what in _WORDS:
-            return vmem._load_wide(LDS, address, target, _WORDS[what], None)
-        kind = _NARROW.get(what) or _NARROW_D16.get(what.removesuffix("_hi"))
-        if kind is None:
-            raise NotModelled(name)
-        return vmem._load_narrow(LDS, address, target, kind + ("_hi" if what.endswith("_hi") else ""), None)
+        if what in WORDS:
+            return vmem._load_wide(LDS, address, target, WORDS[what], None)
+        if what in NARROW:
+            return vmem._load_narrow(LDS, address, target, NARROW[what], None)
+        raise NotModelled(name)
     if action == "write":
         data = register(instruction, "data0")
-        if what in _WORDS:
-            return vmem._store_wide(LDS, address, data, _WORDS[what], None)
-        if what in _STORES:
-            return vmem._store_narrow(LDS, address, data, _STORES[what], None)
+        if what in WORDS:
+            return vmem._store_wide(LDS, address, data, WORDS[what], None)
+        if what in NARROW:
+            return vmem._store_narrow(LDS, address, data, NARROW[what], None)
         raise NotModelled(name)
     return _bind_atomic(instruction, verb, address, target)
 
@@ -112,6 +126,32 @@ def _two(instruction: Instruction, action: str, step: int, dwords: int) -> Run:
     return read
 
 
+def _transposed(instruction: Instruction, bits: int) -> Run:
+    """Sixteen lanes together read rows of 16 elements, a part of a row each, and each gets a column.
+
+    Source: Triton, third_party/amd MemoryOpToLLVM.cpp (16 and 8 bits) and chooseDsReadTrLayout (4), which rely on it; that all
+    lanes must be on: CDNA4 manual, "MFMA transpose load from LDS". 6 bits (ds_read_b96_tr_b6): nobody says how."""
+    address, target = _address(instruction, instruction.get("offset")), register(instruction, "vdst")
+    elements = 64 // bits
+    lane, row = np.arange(WAVE)[:, None], np.arange(elements)
+    from_lane = lane & ~15 | (16 // elements * row + (lane & 15) // elements)  # [lanes][elements]
+    from_bit = (bits * ((lane & 15) % elements)).astype(np.uint64)
+    to_bit = (bits * row).astype(np.uint64)
+    mask = np.uint64((1 << bits) - 1)
+
+    def run(waves: Waves) -> None:
+        waves.widen()
+        lanes = lanes_of(waves, address(waves))
+        if lanes is None or not waves.all_active:
+            raise NotModelled(f"{instruction.name} with lanes that are off")
+        low, high = (lanes.back(waves, value) for value in LDS.load(waves, lanes.address, lanes.chosen, 2))
+        words = low.astype(np.uint64) | high.astype(np.uint64) << np.uint64(32)
+        value = np.bitwise_or.reduce((words[:, from_lane] >> from_bit & mask) << to_bit, axis=2)
+        waves.set_v64(target, value)
+
+    return run
+
+
 # ---- lanes
 
 
@@ -149,16 +189,20 @@ def _push(instruction: Instruction) -> Run:
     return run
 
 
-def _swizzle(instruction: Instruction) -> Run:
-    """A pattern out of the offset: any order within four lanes, or and, or, xor on the number within 32."""
+def swizzled_lanes(instruction: Instruction) -> Array:
+    """Which lane each reads, by a pattern out of the offset: any order within four lanes, or and, or, xor on the number within
+    32. Raises NotModelled."""
     pattern = instruction.get("offset")
     if pattern & _OTHER_MODES == _OTHER_MODES:
         raise NotModelled(f"ds_swizzle_b32 with offset {pattern:#x}")
     number = np.arange(WAVE)
     if pattern & _QUAD_MODE:
-        source = number & ~3 | pattern >> 2 * (number & 3) & 3
-    else:
-        source = number & 32 | (number & 31 & pattern | pattern >> 5 & 31) ^ pattern >> 10 & 31
+        return number & ~3 | pattern >> 2 * (number & 3) & 3
+    return number & 32 | (number & 31 & pattern | pattern >> 5 & 31) ^ pattern >> 10 & 31
+
+
+def _swizzle(instruction: Instruction) -> Run:
+    source = swizzled_lanes(instruction)
     data, target = register(instruction, "addr"), register(instruction, "vdst")
 
     def run(waves: Waves) -> None:

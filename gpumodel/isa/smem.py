@@ -13,7 +13,7 @@ from gpumodel.isa.decode import Instruction
 from gpumodel.isa.operands import Source, scalar32
 from gpumodel.isa.stop import NotModelled
 from gpumodel.isa.vmem import signed
-from gpumodel.isa.waves import Array, Waves
+from gpumodel.isa.waves import SGPRS, Array, Waves
 
 Run = Callable[[Waves], None]
 _U32, _U64 = np.uint32, np.uint64
@@ -30,6 +30,8 @@ def bind(instruction: Instruction) -> Run:
     if match is None:
         raise NotModelled(name)
     dwords = int(match[2] or 1)
+    if place + dwords > SGPRS:
+        raise NotModelled(f"{name} behind the last register")
     base, offset = instruction.get("sbase"), _offset(instruction)
     whole = _U64((1 << 64) - 4)
 

@@ -5,6 +5,8 @@ target. Matrix instructions: mfma.py; moves between lanes (readlane, permutes, D
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from gpumodel.isa.approximate import APPROXIMATE
 from gpumodel.isa.compare import COMPARE
 from gpumodel.isa.convert import CONVERT
@@ -14,14 +16,16 @@ from gpumodel.isa.fp8 import FP8_GFX942, FP8_GFX950
 from gpumodel.isa.integer import INTEGER
 from gpumodel.isa.op import Op
 from gpumodel.isa.packed import PACKED
+from gpumodel.isa.scaled import SCALED
 
 __all__ = ["VALU", "VALU_GFX942", "VALU_GFX950", "Op", "valu"]
 
 VALU: dict[str, Op] = {**INTEGER, **FLOATS, **DIVISION, **APPROXIMATE, **COMPARE, **CONVERT, **PACKED}
 VALU_GFX942: dict[str, Op] = FP8_GFX942
-VALU_GFX950: dict[str, Op] = FP8_GFX950
+VALU_GFX950: dict[str, Op] = {**FP8_GFX950, **SCALED}
 
 
+@lru_cache(maxsize=2)
 def valu(target: str) -> dict[str, Op]:
     """The table of "gfx942" or "gfx950"; KeyError for another."""
     return {**VALU, **{"gfx942": VALU_GFX942, "gfx950": VALU_GFX950}[target]}

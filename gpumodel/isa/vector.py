@@ -7,7 +7,7 @@ their destination: LLVM 22, GCNSubtarget::zeroesHigh16BitsOfDest."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from gpumodel.isa.operands import (
     pair,
     scalar32,
     scalar_place,
+    sdwa_field,
     store_mask,
     words,
 )
@@ -46,22 +47,12 @@ Run = Callable[[Waves], None]
 Store = Callable[[Waves, Any], None]
 
 _U32 = np.uint32
-_KEEPS_HIGH = {
+KEEPS_HIGH = {
     *("v_mad_f16", "v_mad_u16", "v_mad_i16", "v_fma_f16", "v_div_fixup_f16", "v_bitop3_b16", "v_add_i16", "v_sub_i16"),
     *(f"v_{what}3_{kind}" for what in ("min", "max", "med") for kind in ("f16", "i16", "u16")),
 }
-_PAD, _SIGN, _PRESERVE = range(3)  # dst_unused of SDWA
+SDWA_PAD, SDWA_SIGN, SDWA_PRESERVE = range(3)  # dst_unused of SDWA
 _NOTHING = frozenset(("v_nop", "v_clrexcp"))
-
-
-@lru_cache(maxsize=2)
-def _valu(target: str) -> dict[str, Op]:
-    return valu(target)
-
-
-@lru_cache(maxsize=2)
-def _mfma(target: str) -> dict[str, MfmaOp]:
-    return mfma(target)
 
 
 def bind(instruction: Instruction, target: str) -> Run:
@@ -69,11 +60,11 @@ def bind(instruction: Instruction, target: str) -> Run:
     name = instruction.name
     if name in _NOTHING:
         return lambda waves: None
-    if name in _BETWEEN_LANES:
-        return _BETWEEN_LANES[name](instruction)
-    if name in _mfma(target):
-        return _bind_mfma(instruction, _mfma(target)[name])
-    op = _valu(target).get(name)
+    if name in BETWEEN_LANES:
+        return BETWEEN_LANES[name](instruction)
+    if name in mfma(target):
+        return _bind_mfma(instruction, mfma(target)[name])
+    op = valu(target).get(name)
     if op is None:
         raise NotModelled(name)
     if instruction.encoding == "dpp":
@@ -84,7 +75,7 @@ def bind(instruction: Instruction, target: str) -> Run:
 # ---- sources
 
 
-def _code(instruction: Instruction, field: str) -> int:
+def source_code(instruction: Instruction, field: str) -> int:
     """A source as a code of nine bits (ten: an accumulation register)."""
     code = instruction.get(field)
     if instruction.encoding == "sdwa":
@@ -106,17 +97,25 @@ def _narrow(instruction: Instruction) -> bool:
 
 def source(instruction: Instruction, field: str) -> Source:
     select = instruction.fields.get(f"{field}_sel", SDWA_DWORD)
-    return Source(_code(instruction, field), instruction.get(f"{field}_modifiers"), instruction.literal, select)
+    return Source(source_code(instruction, field), instruction.get(f"{field}_modifiers"), instruction.literal, select)
 
 
-def _destination(instruction: Instruction, field: str = "vdst") -> int:
+def destination(instruction: Instruction, field: str = "vdst") -> int:
     """The number of a VGPR; of an accumulation register, 256 and more."""
     code = instruction.get(field)
     kinds = {operand.name: operand.kind for operand in instruction.operands}
     return code & 0xFF | (0x100 if code & 0x200 or kinds.get(field) == "a" else 0)
 
 
-def _fields(instruction: Instruction, op: Op) -> list[str]:
+def mask_place(instruction: Instruction) -> int:
+    """The first SGPR of a mask that it writes. Raises NotModelled."""
+    code = instruction.get("sdst") if instruction.has("sdst") else VCC
+    if instruction.encoding == "sdwa":
+        code = code & 0x7F if code & 0x80 else VCC
+    return scalar_place(code)
+
+
+def source_fields(instruction: Instruction, op: Op) -> list[str]:
     """Which field each source of an operation is; "vdst": what is there before, "vcc": the pair."""
     name = instruction.name
     if name.startswith(("v_fmamk_", "v_madmk_")):
@@ -137,9 +136,13 @@ def _source(instruction: Instruction, field: str, kind: str) -> Callable[[Waves]
     if field == "imm":
         return fetch(Source(255, literal=instruction.get("imm")), kind)
     if field == "vdst":
-        place = Source(VGPR0 + _destination(instruction))
+        place = Source(VGPR0 + destination(instruction))
         return pair(place, kind) if kind.startswith("2x") else fetch(place, kind)
     place = source(instruction, field)
+    if "scalef32" in instruction.name and place.modifiers & (NEG | ABS) and kind not in ("f32", "f16", "bf16"):
+        raise NotModelled(f"{instruction.name} with a sign for what is no float")  # unknown: that of each element?
+    if "scalef32" in instruction.name and place.modifiers & OP_SEL and kind in ("f16", "bf16"):
+        raise NotModelled(f"{instruction.name} with the high half of a source")
     if kind.startswith("2x"):
         if instruction.format not in ("VOP3P", "MAI"):  # v_dot2c and the like: both halves as they are
             place = Source(place.code, place.modifiers & ~OP_SEL | OP_SEL_HI, place.literal)
@@ -168,7 +171,7 @@ def _several(place: Source, count: int) -> Callable[[Waves], tuple[Array, ...]]:
 def _halves(instruction: Instruction, place: int) -> Store:
     """16 bits: into the low half with zeros above; or one half, the other kept."""
     high = instruction.format == "VOP3" and bool(instruction.get("src0_modifiers") & OP_SEL_HI)
-    keeps = instruction.name in _KEEPS_HIGH
+    keeps = instruction.name in KEEPS_HIGH
 
     def low_half(waves: Waves, value: Array) -> None:
         word = value.view(np.uint16).astype(_U32)
@@ -184,16 +187,16 @@ def _halves(instruction: Instruction, place: int) -> Store:
 def _partly(instruction: Instruction, place: int, kind: str) -> Store:
     """The byte or word that SDWA chooses for the result; the rest is zero, its sign, or kept."""
     select, unused = instruction.get("dst_sel"), instruction.get("dst_unused")
-    shift, width = (8 * select, 8) if select < 4 else (16 * (select - 4), 16)
+    shift, width = sdwa_field(select)
     ones = _U32((1 << width) - 1)
     narrow = bits_of(kind) == 16
 
     def store(waves: Waves, value: Array) -> None:
         word = value.view(np.uint16).astype(_U32) if narrow else as_words(value)
         part = (word & ones) << _U32(shift)
-        if unused == _PRESERVE:
+        if unused == SDWA_PRESERVE:
             part = waves.v(place) & ~(ones << _U32(shift)) | part
-        elif unused == _SIGN:
+        elif unused == SDWA_SIGN:
             above = 32 - shift - width
             part = ((part << _U32(above)).view(np.int32) >> np.int32(above)).view(_U32)
         waves.set_v(place, part)
@@ -204,11 +207,8 @@ def _partly(instruction: Instruction, place: int, kind: str) -> Store:
 def _one(instruction: Instruction, kind: str) -> Store:
     """Where a result of one type goes."""
     if kind == "mask":
-        code = instruction.get("sdst") if instruction.has("sdst") else VCC
-        if instruction.encoding == "sdwa":
-            code = code & 0x7F if code & 0x80 else VCC
-        return store_mask(scalar_place(code))
-    place = _destination(instruction)
+        return store_mask(mask_place(instruction))
+    place = destination(instruction)
     if kind.startswith("2x"):
         return _packed(kind, place)
     if "xb32" in kind:
@@ -265,17 +265,17 @@ def _modified(instruction: Instruction, op: Op) -> Callable[[Any], Any] | None:
     """clamp. omod is ignored while subnormals are kept, which they always are here."""
     if not instruction.get("clamp"):
         return None
-    kind = op.result if isinstance(op.result, str) else op.result[0]
+    kind = op.result if isinstance(op.result, str) else ""  # of several results: none that is known
     part = kind.removeprefix("2x")
     if part in ("f16", "f32", "f64"):
         limit = lambda value: np.where(value > 0, np.minimum(value, value.dtype.type(1)), value.dtype.type(0))  # noqa: E731
         return (lambda value: tuple(map(limit, value))) if kind != part else limit
-    if instruction.name in _SATURATES and part in ("u32", "i32", "u16", "i16"):
+    if instruction.name in SATURATES and part in ("u32", "i32", "u16", "i16"):
         return None  # by _saturated
     raise NotModelled(f"{instruction.name} with clamp")
 
 
-_SATURATES: dict[str, Callable[[Array, Array], Array]] = {
+SATURATES: dict[str, Callable[[Array, Array], Array]] = {
     **{f"v_add_{kind}": lambda a, b: a + b for kind in ("u32", "i32", "u16", "i16")},
     **{f"v_sub_{kind}": lambda a, b: a - b for kind in ("u32", "i32", "u16", "i16")},
     **{f"v_subrev_{kind}": lambda a, b: b - a for kind in ("u32", "i32", "u16")},
@@ -286,7 +286,7 @@ _SATURATES: dict[str, Callable[[Array, Array], Array]] = {
 
 def _saturated(name: str) -> Callable[[Any, Any], Any]:
     """Integer addition with clamp: what does not fit becomes the nearest that does."""
-    compute = _SATURATES[name]
+    compute = SATURATES[name]
 
     def single(a: Array, b: Array) -> Array:
         limits = np.iinfo(a.dtype)
@@ -300,7 +300,7 @@ def _saturated(name: str) -> Callable[[Any, Any], Any]:
 # ---- binding
 
 
-def _wanted(instruction: Instruction, op: Op) -> dict[str, int]:
+def wanted_values(instruction: Instruction, op: Op) -> dict[str, int]:
     known = {"bitop3": instruction.get("bitop3")}
     bits = [instruction.get(f"src{place}_modifiers") for place in range(3)]
     known["op_sel"] = sum(bool(bit & OP_SEL) << place for place, bit in enumerate(bits))
@@ -310,11 +310,14 @@ def _wanted(instruction: Instruction, op: Op) -> dict[str, int]:
 
 def _bind(instruction: Instruction, op: Op, move: Callable[[Waves, Any], Any] | None = None) -> Run:
     """`move` is applied to the first source."""
-    gets = [_source(instruction, field, kind) for field, kind in zip(_fields(instruction, op), op.sources, strict=True)]
+    gets = [
+        _source(instruction, field, kind)
+        for field, kind in zip(source_fields(instruction, op), op.sources, strict=True)
+    ]
     store = _result(instruction, op)
-    wanted = _wanted(instruction, op)
+    wanted = wanted_values(instruction, op)
     run: Callable[..., Any] = op.run
-    if instruction.get("clamp") and instruction.name in _SATURATES:
+    if instruction.get("clamp") and instruction.name in SATURATES:
         run = _saturated(instruction.name)
     after = _modified(instruction, op)
     if move is not None:
@@ -348,27 +351,27 @@ def _same(value: Any) -> Any:
 def alike(instruction: Instruction, target: str) -> Alike | None:
     """The same as data, if it writes whole VGPRs, of the active lanes, and nothing else."""
     name = instruction.name
-    if name in _NOTHING or name in _BETWEEN_LANES:
+    if name in _NOTHING or name in BETWEEN_LANES:
         return None
-    if name in _mfma(target):
-        return _matrix(instruction, target, _mfma(target)[name])
-    op = _valu(target)[name]
+    if name in mfma(target):
+        return _matrix(instruction, target, mfma(target)[name])
+    op = valu(target)[name]
     if instruction.encoding in ("dpp", "sdwa") or instruction.get("clamp") or not isinstance(op.result, str):
         return None
-    fields = _fields(instruction, op)
+    fields = source_fields(instruction, op)
     if op.result.startswith("2x"):
         return _packed_alike(instruction, op, fields)
-    keeps = name in _KEEPS_HIGH or (instruction.format == "VOP3" and instruction.get("src0_modifiers") & OP_SEL_HI)
+    keeps = name in KEEPS_HIGH or (instruction.format == "VOP3" and instruction.get("src0_modifiers") & OP_SEL_HI)
     if bits_of(op.result) > 32 or op.result == "mask" or (bits_of(op.result) == 16 and keeps):
         return None
     if name.startswith("v_mbcnt") or any(kind not in DTYPES for kind in op.sources):
         return None
-    wanted = _wanted(instruction, op)
+    wanted = wanted_values(instruction, op)
     sources: list[VgprOrFetch] = []
     for field, kind in zip(fields, op.sources, strict=True):
         number = _plain(instruction, field, kind)
         sources.append(number if number is not None else _source(instruction, field, kind))
-    place = _destination(instruction)
+    place = destination(instruction)
     key = (op.run, op.result, op.sources, tuple(sorted(wanted.items())))
     run = (lambda *values: op.run(*values, **wanted)) if wanted else op.run
     reads = _vgprs(instruction, fields, op.sources)
@@ -378,7 +381,7 @@ def alike(instruction: Instruction, target: str) -> Alike | None:
 def _plain(instruction: Instruction, field: str, kind: str) -> int | None:
     """A source that is all of a VGPR, or its low half."""
     if field == "vdst":
-        return _destination(instruction) if bits_of(kind) <= 32 else None
+        return destination(instruction) if bits_of(kind) <= 32 else None
     if field in ("imm", "vcc") or bits_of(kind) not in (16, 32):
         return None
     place = source(instruction, field)
@@ -390,9 +393,9 @@ def _vgprs(instruction: Instruction, fields: list[str], kinds: tuple[str, ...]) 
     """VGPRs that are read."""
     found: set[int] = set()
     for field, kind in zip(fields, kinds, strict=True):
-        code = VGPR0 + _destination(instruction) if field == "vdst" else 0
+        code = VGPR0 + destination(instruction) if field == "vdst" else 0
         if field not in ("vdst", "imm", "vcc"):
-            code = _code(instruction, field)
+            code = source_code(instruction, field)
         if code >= VGPR0:
             found |= set(range(code - VGPR0, code - VGPR0 + (2 if "64" in kind or kind in ("2xf32", "2xu32") else 1)))
     return frozenset(found)
@@ -412,7 +415,7 @@ def _packed_alike(instruction: Instruction, op: Op, fields: list[str]) -> Lanewi
             continue
         halves[0].append(place.code - VGPR0 + bool(place.modifiers & OP_SEL))
         halves[1].append(place.code - VGPR0 + bool(place.modifiers & OP_SEL_HI))
-    first = _destination(instruction)
+    first = destination(instruction)
     parts = tuple((first + number, tuple(sources)) for number, sources in enumerate(halves))
     kinds = ("f32",) * len(fields)
     reads = _vgprs(instruction, fields, op.sources)
@@ -427,19 +430,19 @@ def _half_of(both: Callable[[Waves], tuple[Array, Array]], number: int) -> Fetch
 
 def _matrix(instruction: Instruction, target: str, op: MfmaOp) -> Matrix | None:
     """None for those with scales, with formats that may be wrong, or with a constant other than 0."""
-    if op.scaled or instruction.name.endswith("f8f6f4"):
+    if op.scaled or op.sparse or instruction.name.endswith("f8f6f4"):
         return None
     sources: list[tuple[int | None, int]] = []
     reads: set[int] = set()
     for field, count in (("src0", op.na), ("src1", op.nb), ("src2", op.nc)):
-        code = _code(instruction, field)
+        code = source_code(instruction, field)
         if code < VGPR0 and code != 128:
             return None
         first = code - VGPR0 if code >= VGPR0 else None
         sources.append((first, count))
         if first is not None:
             reads |= set(range(first, first + count))
-    place = _destination(instruction)
+    place = destination(instruction)
     wanted = tuple((name, instruction.get(name)) for name in op.wants)
     run = partial(op.run, **dict(wanted))
     writes = frozenset(range(place, place + op.nd))
@@ -448,23 +451,25 @@ def _matrix(instruction: Instruction, target: str, op: MfmaOp) -> Matrix | None:
 
 def _bind_mfma(instruction: Instruction, op: MfmaOp) -> Run:
     """All lanes take part, whatever EXEC says."""
-    place = _destination(instruction)
+    place = destination(instruction)
     a = _registers(instruction, "src0", op.na)
     b = _registers(instruction, "src1", op.nb)
-    c = _registers(instruction, "src2", op.nc)
+    c = _registers(instruction, "vdst" if op.sparse else "src2", op.nc)
     bits = [instruction.get(f"src{number}_modifiers") for number in range(2)]
     values = {name: instruction.get(name) for name in ("cbsz", "abid", "blgp")}
     values["op_sel"] = sum(bool(bit & OP_SEL) << number for number, bit in enumerate(bits))
     values["op_sel_hi"] = sum(bool(bit & OP_SEL_HI) << number for number, bit in enumerate(bits))
     wanted = {name: values[name] for name in op.wants}
-    scales: list[Fetch] = []
+    more: list[Fetch] = []
     if op.scaled:
-        scales = [words(Source(instruction.get(f"scale_src{number}"))) for number in range(2)]
+        more = [words(Source(instruction.get(f"scale_src{number}"))) for number in range(2)]
+    elif op.sparse:
+        more = [words(Source(instruction.get("idx")))]
 
     def run(waves: Waves) -> None:
         waves.widen()
-        more = [waves.full(get(waves)) for get in scales]
-        result = op.run(a(waves), b(waves), c(waves), *more, **wanted)
+        others = [waves.full(get(waves)) for get in more]
+        result = op.run(a(waves), b(waves), c(waves), *others, **wanted)
         for number in range(op.nd):
             waves.put_v(place + number, result[number])
 
@@ -473,7 +478,7 @@ def _bind_mfma(instruction: Instruction, op: MfmaOp) -> Run:
 
 def _registers(instruction: Instruction, field: str, count: int) -> Fetch:
     """uint32 [count][waves][64]; an inline constant is the same everywhere."""
-    code = _code(instruction, field)
+    code = VGPR0 + destination(instruction) if field == "vdst" else source_code(instruction, field)
     if code < VGPR0:
         kind = "f64" if instruction.name.startswith("v_mfma_f64") else "u32"
         constant = fetch(Source(code), kind)
@@ -499,7 +504,7 @@ def _registers(instruction: Instruction, field: str, count: int) -> Fetch:
 # ---- DPP
 
 
-def _dpp_lanes(control: int) -> Array:
+def dpp_lanes(control: int) -> Array:
     """The lane that each lane reads; -1: none."""
     lane = np.arange(WAVE)
     row, place = lane & ~15, lane & 15
@@ -532,7 +537,7 @@ def _dpp_lanes(control: int) -> Array:
 
 def _bind_dpp(instruction: Instruction, op: Op) -> Run:
     """The first source comes from other lanes. Lanes that read none, or one that is off, read 0 or do not take part."""
-    lanes = _dpp_lanes(instruction.get("dpp_ctrl"))
+    lanes = dpp_lanes(instruction.get("dpp_ctrl"))
     lane = np.arange(WAVE)
     rows = instruction.get("row_mask") >> (lane >> 4) & 1 != 0
     banks = instruction.get("bank_mask") >> (lane >> 2 & 3) & 1 != 0
@@ -583,7 +588,7 @@ def _read_first(instruction: Instruction) -> Run:
 
 def _read_lane(instruction: Instruction) -> Run:
     get = words(source(instruction, "src0"))
-    select = scalar32(Source(_scalar_code(instruction, "src1"), literal=instruction.literal))
+    select = scalar32(scalar_source(instruction, "src1"))
     place = scalar_place(instruction.get("vdst"))
 
     def run(waves: Waves) -> None:
@@ -601,17 +606,18 @@ def _read_lane(instruction: Instruction) -> Run:
     return run
 
 
-def _scalar_code(instruction: Instruction, field: str) -> int:
+def scalar_source(instruction: Instruction, field: str) -> Source:
+    """One that cannot be a VGPR. Raises NotModelled."""
     code = instruction.get(field)
     if code >= VGPR0:
         raise NotModelled(f"{instruction.name} with a VGPR as scalar")
-    return code
+    return Source(code, literal=instruction.literal)
 
 
 def _write_lane(instruction: Instruction) -> Run:
-    value = scalar32(Source(_scalar_code(instruction, "src0"), literal=instruction.literal))
-    select = scalar32(Source(_scalar_code(instruction, "src1"), literal=instruction.literal))
-    place = _destination(instruction)
+    value = scalar32(scalar_source(instruction, "src0"))
+    select = scalar32(scalar_source(instruction, "src1"))
+    place = destination(instruction)
 
     def run(waves: Waves) -> None:
         lane = select(waves) & _U32(WAVE - 1)
@@ -625,7 +631,7 @@ def _write_lane(instruction: Instruction) -> Run:
 
 
 def _swap(instruction: Instruction) -> Run:
-    first, second = _destination(instruction), _code(instruction, "src0") - VGPR0
+    first, second = destination(instruction), source_code(instruction, "src0") - VGPR0
 
     def run(waves: Waves) -> None:
         a, b = waves.v(first), waves.v(second)
@@ -638,7 +644,7 @@ def _swap(instruction: Instruction) -> Run:
 def _permlane_swap(instruction: Instruction) -> Run:
     """The upper half of each pair of rows (16), or of the wave (32), of the first with the lower half of the second."""
     width = 16 if "16" in instruction.name else 32
-    first, second = _destination(instruction), (_code(instruction, "src0") | VGPR0) - VGPR0
+    first, second = destination(instruction), (source_code(instruction, "src0") | VGPR0) - VGPR0
     odd = (np.arange(WAVE) // width) % 2 == 1
     partner = np.arange(WAVE) ^ width
 
@@ -653,7 +659,7 @@ def _permlane_swap(instruction: Instruction) -> Run:
     return run
 
 
-_BETWEEN_LANES: dict[str, Callable[[Instruction], Run]] = {
+BETWEEN_LANES: dict[str, Callable[[Instruction], Run]] = {
     "v_readfirstlane_b32": _read_first,
     "v_readlane_b32": _read_lane,
     "v_writelane_b32": _write_lane,

@@ -17,14 +17,14 @@ from gpumodel.isa.atomics import change_of, compare_and_swap
 from gpumodel.isa.decode import Instruction
 from gpumodel.isa.operands import Source, scalar32
 from gpumodel.isa.stop import NotModelled
-from gpumodel.isa.waves import WAVE, Array, Waves
+from gpumodel.isa.waves import M0, WAVE, Array, Waves
 
 Run = Callable[[Waves], None]
 Address = Callable[[Waves], Array]  # uint64 for memory, int64 for LDS and scratch; broadcasts to [waves][lanes]
 
 _U32, _U64 = np.uint32, np.uint64
 _NO_SADDR = 0x7F
-_NARROW = {  # bytes, sign, into which half (None: all of the register)
+NARROW_LOADS = {  # bytes, sign, into which half (None: all of the register)
     "ubyte": (1, False, None),
     "sbyte": (1, True, None),
     "ushort": (2, False, None),
@@ -36,9 +36,12 @@ _NARROW = {  # bytes, sign, into which half (None: all of the register)
     "short_d16": (2, False, 0),
     "short_d16_hi": (2, False, 1),
 }
-_DS_NARROW = {"u8": "ubyte", "i8": "sbyte", "u16": "ushort", "i16": "sshort"}
-_DS_D16 = {"u8_d16": "ubyte_d16", "i8_d16": "sbyte_d16", "u16_d16": "short_d16"}
-_STORES = {"byte": (1, 0), "byte_d16_hi": (1, 16), "short": (2, 0), "short_d16_hi": (2, 16)}
+NARROW_STORES = {
+    "byte": (1, 0),
+    "byte_d16_hi": (1, 16),
+    "short": (2, 0),
+    "short_d16_hi": (2, 16),
+}  # bytes, from which bit
 _NOTHING = frozenset(("buffer_wbl2", "buffer_inv", "ds_nop"))
 
 
@@ -177,7 +180,7 @@ def _zeros(waves: Waves, place: int, dwords: int) -> None:
 
 
 def _load_narrow(space: Space, address: Address, place: int, kind: str, within: Address | None) -> Run:
-    size, signed, half = _NARROW[kind]
+    size, signed, half = NARROW_LOADS[kind]
     up = 32 - 8 * size
 
     def run(waves: Waves) -> None:
@@ -199,6 +202,42 @@ def _load_narrow(space: Space, address: Address, place: int, kind: str, within: 
     return run
 
 
+def _load_into_lds(instruction: Instruction, space: Space, address: Address, verb: str, within: Address | None) -> Run:
+    """The lanes that are on write their dwords to M0 plus the offset of the instruction, each behind those of the lane before;
+    less than a dword is extended to one.
+
+    Source: AMD CDNA3 and CDNA4 ISA manuals, "memory buffer load to LDS" (restated); LLVM, IntrinsicsAMDGPU.td, for the offset
+    that counts twice."""
+    what = verb.removeprefix("load_")
+    match = re.fullmatch(r"dword(?:x([34]))?", what)
+    narrow = NARROW_LOADS.get(what)
+    if match is None and (narrow is None or narrow[2] is not None):
+        raise NotModelled(f"{instruction.name} into LDS")
+    dwords = int(match[1] or 1) if match else 1
+    offset = instruction.get("offset") if instruction.format == "MUBUF" else signed(instruction.get("offset"), 13)
+
+    def loaded(waves: Waves, lanes: Lanes) -> list[Array]:
+        if narrow is None:
+            return space.load(waves, lanes.address, lanes.chosen, dwords)
+        size, extends, _ = narrow
+        value = space.load_small(waves, lanes.address, lanes.chosen, size)
+        up = np.uint32(32 - 8 * size)
+        return [((value << up).view(np.int32) >> np.int32(up)).view(_U32) if extends else value]
+
+    def run(waves: Waves) -> None:
+        to = waves.s(M0).astype(np.int64)[:, None] + offset + 4 * dwords * np.arange(waves.lanes)
+        targets = lanes_of(waves, to)
+        lanes = lanes_of(waves, address(waves), None if within is None else within(waves))
+        if targets is None:
+            return
+        zero = np.zeros((waves.count, waves.lanes), _U32)
+        # guess: what is out of a buffer's range is 0 there, too
+        values = [zero] * dwords if lanes is None else [lanes.back(waves, value) for value in loaded(waves, lanes)]
+        LDS.store(waves, targets.address, targets.chosen, [targets.of(waves, value) for value in values])
+
+    return run
+
+
 def _store_wide(space: Space, address: Address, place: int, dwords: int, within: Address | None) -> Run:
     def run(waves: Waves) -> None:
         lanes = lanes_of(waves, address(waves), None if within is None else within(waves))
@@ -210,7 +249,7 @@ def _store_wide(space: Space, address: Address, place: int, dwords: int, within:
 
 
 def _store_narrow(space: Space, address: Address, place: int, kind: str, within: Address | None) -> Run:
-    size, shift = _STORES[kind]
+    size, shift = NARROW_STORES[kind]
 
     def run(waves: Waves) -> None:
         lanes = lanes_of(waves, address(waves), None if within is None else within(waves))
@@ -292,8 +331,7 @@ def bind(instruction: Instruction) -> Run:
 
         return share.bind(instruction)
     prefix, _, verb = name.partition("_")
-    if "_lds_" in name or (instruction.format == "MUBUF" and instruction.word >> 16 & 1):
-        raise NotModelled(f"{name} into LDS")
+    into_lds = "_lds_" in name or (instruction.format == "MUBUF" and bool(instruction.word >> 16 & 1))
     within: Address | None = None
     space: Space
     if prefix == "global":
@@ -309,6 +347,8 @@ def bind(instruction: Instruction) -> Run:
         address, within = _buffer_address(instruction, _bytes(verb))
     else:
         raise NotModelled(name)
+    if into_lds:
+        return _load_into_lds(instruction, space, address, verb.replace("lds_", ""), within)
     return _bind(instruction, space, address, verb, within)
 
 
@@ -332,9 +372,9 @@ def _bind(instruction: Instruction, space: Space, address: Address, verb: str, w
         if action == "load":
             return _load_wide(space, address, target, dwords, within)
         return _store_wide(space, address, data, dwords, within)
-    if action == "load" and what in _NARROW:
+    if action == "load" and what in NARROW_LOADS:
         return _load_narrow(space, address, target, what, within)
-    if action == "store" and what in _STORES:
+    if action == "store" and what in NARROW_STORES:
         return _store_narrow(space, address, data, what, within)
     if action != "atomic":
         raise NotModelled(instruction.name)

@@ -13,7 +13,7 @@ from gpumodel.isa import fp8
 from gpumodel.isa.mfma import MfmaOp, mfma
 from gpumodel.isa.op import Array
 
-_NAME = re.compile(r"v_mfma_(?:scale_)?(\w\d+)_(\d+)x(\d+)x(\d+)(?:_(\d+)b)?_(\w+)")
+_NAME = re.compile(r"v_s?mfmac?_(?:scale_)?(\w\d+)_(\d+)x(\d+)x(\d+)(?:_(\d+)b)?_(\w+)")
 _BITS = {
     "f64": 64,
     "f32": 32,
@@ -27,7 +27,13 @@ _BITS = {
     "bf6": 6,
     "fp4": 4,
 }
-TARGETS = [(target, name) for target in ("gfx942", "gfx950") for name in mfma(target) if "f8f6f4" not in name]
+TARGETS = [
+    (target, name)
+    for target in ("gfx942", "gfx950")
+    for name, op in mfma(target).items()
+    if "f8f6f4" not in name and not op.sparse
+]
+SPARSE = [(target, name) for target in ("gfx942", "gfx950") for name, op in mfma(target).items() if op.sparse]
 
 
 def _element(dim: int, depth: int, blocks: int, row: int, k: int, block: int, bits: int) -> tuple[int, int]:
@@ -106,8 +112,9 @@ class _Case:
     def _operand(self, target: str, kind: str, dim: int, registers: int) -> tuple[Array, Array]:
         largest = 128 if kind == "i8" else 4 if _BITS[kind] > 4 else 2
         values = self.random.integers(-largest, largest, (2, self.blocks, dim, self.k)).astype(np.float64)
-        words = _spread(_codes(kind, values, target), registers, _BITS[kind], dim, self.k, self.blocks)
-        return words, values
+        whole = registers * 64 * 32 // (_BITS[kind] * dim * self.blocks)  # half of K in A of a sparse one
+        codes = _codes(kind, values[..., :whole], target)
+        return _spread(codes, registers, _BITS[kind], dim, min(whole, self.k), self.blocks), values
 
     def _place(self, matrix: Array) -> Array:
         words = np.zeros((self.op.nc, 2, 64), np.uint32)
@@ -172,6 +179,50 @@ def test_scaled_every_32_elements_have_their_own_scale(name: str, kind: str, cod
     got = case.op.run(case.a, case.b, case.c, *scales, cbsz=code, blgp=code, op_sel=0, op_sel_hi=3)
 
     assert np.array_equal(got, case.expected(matrices[0] @ matrices[1].swapaxes(-1, -2)))
+
+
+def _indices(random: np.random.Generator, m: int, k: int, number: int) -> tuple[Array, Array]:
+    """Which of four elements each of A is, int [waves][M][K / 2], and the registers that say so: the set of that number, and
+    something else in the others."""
+    pairs = np.array([(a, b) for a in range(4) for b in range(a + 1, 4)])
+    places = pairs[random.integers(0, len(pairs), (2, m, k // 4))].reshape(2, m, k // 2)
+    each = k * m // 64  # bits of a set
+    words = random.integers(0, 2**32, (2, 64), dtype=np.uint32)
+    for wave, row, place in np.ndindex(*places.shape):
+        lane, at = _element(m, k // 2, 1, row, place, 0, 2)
+        mask = 3 << each * number + at
+        words[wave, lane] = int(words[wave, lane]) & ~mask | int(places[wave, row, place]) << each * number + at
+    return places, words
+
+
+@pytest.mark.parametrize(("cbsz", "abid"), [(0, 0), (0, 1), (0, 3), (2, 1)])
+@pytest.mark.parametrize(("target", "name"), SPARSE)
+def test_sparse_each_element_of_a_meets_the_one_that_its_index_names(
+    target: str, name: str, cbsz: int, abid: int
+) -> None:
+    case = _Case(target, name)
+    sets = 64 * 32 // (case.k * case.m)
+    compact = case.left[..., : case.k // 2]
+    codes = _codes(case.kinds[0], compact, target)
+    a = _spread(codes, case.op.na, _BITS[case.kinds[0]], case.m, case.k // 2, 1)
+    places, words = _indices(case.random, case.m, case.k, 0 if cbsz else abid % sets)
+    dense = np.zeros((2, 1, case.m, case.k))
+    where = 4 * (np.arange(case.k // 2) // 2) + places
+    np.put_along_axis(dense, where[:, None], compact, axis=3)
+
+    got = case.op.run(a, case.b, case.c, words, cbsz=cbsz, abid=abid)
+
+    assert np.array_equal(got, case.expected(dense @ case.right.swapaxes(-1, -2)))
+
+
+def test_sparse_what_no_index_names_is_not_multiplied() -> None:
+    case = _Case("gfx942", "v_smfmac_f32_16x16x32_f16")
+    b = np.full(case.b.shape, 0x3C00_7C00, np.uint32)  # infinities, and ones at odd places
+    odd = np.full((2, 64), 0xDDDDDDDD, np.uint32)  # 1 and 3 of four
+
+    got = case.op.run(np.full(case.a.shape, 0x3C00_3C00, np.uint32), b, np.zeros_like(case.c), odd)
+
+    assert np.all(got.view(np.float32) == 16)
 
 
 def test_scale_of_255_is_nan() -> None:
