@@ -21,7 +21,7 @@ help:
 	@echo "make test-lab-long  the same for what takes minutes in an emulated machine"
 	@echo "make test-peer tinygrad, installed into .venv: unmodified on served models, and on our driver"
 	@echo "make lab       fetch and build what test-lab and gpumend lab run need into .cache/lab"
-	@echo "make fuzz      200,000 mutations of every parser (SEED=n for others)"
+	@echo "make fuzz      200,000 mutations of every parser, 5,000 kernels compiled and interpreted (SEED=n for others)"
 	@echo "make bench     ratios against the interpreter's own floor, peers' figures beside"
 	@echo "make firmware  fetch AMD's firmware files from Debian into .cache/ (tests use them)"
 	@echo "make firmware-nvidia  fetch NVIDIA's GSP firmware (104 MB) for the tests of its containers"
@@ -31,7 +31,7 @@ help:
 	@echo "make llvm      fetch LLVM 22 from Debian into .cache/: tinygrad compiles kernels with it (LLVM_PATH)"
 	@echo "make isa       generate the table of instructions again from LLVM's descriptions"
 	@echo "make reset-matrix  what reset makes of every fault of the model: docs/reset-matrix.md"
-	@echo "make isa-check  vector instructions against tinygrad's emulator (needs clang), and docs/isa-coverage.md"
+	@echo "make isa-check  vector instructions against tinygrad's emulator, and docs/isa-coverage.md"
 	@echo "make clean     remove .venv, .cache and what tools leave behind"
 
 demo: $(VENV)/.demo
@@ -67,6 +67,7 @@ fuzz: $(VENV)/.test firmware
 	$(BIN)/python -m tests.fuzz.fuzz_firmware --count 200000 --seed $(SEED)
 	$(BIN)/python -m tests.fuzz.fuzz_remote --count 200000 --seed $(SEED)
 	$(BIN)/python -m tests.fuzz.fuzz_vfio_user --count 200000 --seed $(SEED)
+	$(BIN)/python -m tests.fuzz.fuzz_kernels --count 5000 --seed $(SEED)
 
 fuzz-short: $(VENV)/.test
 	@$(BIN)/python -m tests.fuzz.fuzz_discovery --seconds 20 --seed $(SEED) & first=$$!; \
@@ -101,7 +102,7 @@ regs-check: $(VENV)/.dev
 	$(BIN)/python tools/gen_registers.py --check
 
 isa-check: $(VENV)/.bench
-	$(BIN)/python tools/get_llvm.py
+	$(BIN)/python tools/get_llvm.py --clang
 	$(BIN)/python tools/get_oracle.py
 	mkdir -p .cache/isa
 	for part in mi300x mi350x; do LLVM_PATH=$$($(BIN)/python -c 'from tools.get_llvm import LIBRARY; print(LIBRARY)') \

@@ -402,6 +402,20 @@ L0:
   s_nop 0
   s_branch L0
 """,
+    "counts_as_far_as_memory_says": _START
+    + """
+  s_load_dword s8, s[6:7], 0x0
+  s_mov_b32 s9, 0
+  s_waitcnt lgkmcnt(0)
+L0:
+  s_add_u32 s9, s9, 1
+  s_cmp_lg_u32 s9, s8
+  s_cbranch_scc1 L0
+  v_mov_b32_e32 v1, s9
+  v_lshlrev_b32_e32 v0, 2, v0
+  global_store_dword v0, v1, s[4:5]
+  s_endpgm
+""",
     "counting_loop": """
   s_mov_b32 s8, 1
 L0:
@@ -443,6 +457,99 @@ L0:
   s_endpgm
 L1:
   ds_write_b32 v1, v2
+  s_endpgm
+""",
+    # before, and behind, instructions that are tried (tests/unit/test_native_lanes.py): v8 to v23 from memory, 1024 bytes of
+    # LDS from v[20:23], EXEC and s[16:19] as memory behind the registers says; all of it, VCC and s[16:19] into memory
+    "tried_before": _START
+    + """
+  v_lshlrev_b32_e32 v1, 6, v0
+  v_lshlrev_b32_e32 v2, 4, v0
+  v_lshlrev_b32_e32 v3, 7, v0
+  global_load_dwordx4 v[8:11], v1, s[6:7]
+  global_load_dwordx4 v[12:15], v1, s[6:7] offset:16
+  global_load_dwordx4 v[16:19], v1, s[6:7] offset:32
+  global_load_dwordx4 v[20:23], v1, s[6:7] offset:48
+  s_load_dwordx8 s[12:19], s[6:7], 0x1000
+  s_waitcnt vmcnt(0) lgkmcnt(0)
+  ds_write_b128 v2, v[20:23]
+  s_waitcnt lgkmcnt(0)
+  s_mov_b64 s[14:15], exec
+  s_mov_b64 vcc, s[18:19]
+  s_mov_b64 exec, s[12:13]
+""",
+    "tried_behind": """
+  s_mov_b64 exec, s[14:15]
+  ds_read_b128 v[24:27], v2
+  s_waitcnt lgkmcnt(0)
+  v_mov_b32_e32 v28, vcc_lo
+  v_mov_b32_e32 v29, vcc_hi
+  v_mov_b32_e32 v30, s16
+  v_mov_b32_e32 v31, s17
+  global_store_dwordx4 v3, v[8:11], s[4:5]
+  global_store_dwordx4 v3, v[12:15], s[4:5] offset:16
+  global_store_dwordx4 v3, v[16:19], s[4:5] offset:32
+  global_store_dwordx4 v3, v[20:23], s[4:5] offset:48
+  global_store_dwordx4 v3, v[24:27], s[4:5] offset:64
+  global_store_dwordx4 v3, v[28:31], s[4:5] offset:80
+  s_endpgm
+""",
+    # v8..v11 = 100 + lane, 200 + lane, ...; out = the one that the group's number says; the one that the lane says, by a loop
+    # over the indices that differ; all four after the one of the group was set to 7 (with the next index: 8)
+    "indexed": _START
+    + """
+  v_add_u32_e32 v8, 0x64, v0
+  v_add_u32_e32 v9, 0xc8, v0
+  v_add_u32_e32 v10, 0x12c, v0
+  v_add_u32_e32 v11, 0x190, v0
+  s_mov_b32 m0, 0xabcd0f00
+  s_set_gpr_idx_on s2, gpr_idx(SRC0)
+  v_mov_b32_e32 v4, v8
+  s_set_gpr_idx_off
+  s_mov_b32 s11, m0
+  v_and_b32_e32 v1, 3, v0
+  s_mov_b64 s[8:9], exec
+L0:
+  v_readfirstlane_b32 s10, v1
+  v_cmp_eq_u32_e32 vcc, s10, v1
+  s_and_saveexec_b64 vcc, vcc
+  s_set_gpr_idx_on s10, gpr_idx(SRC0)
+  v_mov_b32_e32 v5, v8
+  s_set_gpr_idx_off
+  s_xor_b64 exec, exec, vcc
+  s_cbranch_execnz L0
+  s_mov_b64 exec, s[8:9]
+  v_mov_b32_e32 v2, 7
+  s_set_gpr_idx_on s2, gpr_idx(DST)
+  v_mov_b32_e32 v8, v2
+  s_add_u32 s3, s2, 1
+  s_and_b32 s3, s3, 3
+  s_set_gpr_idx_idx s3
+  v_add_u32_e32 v8, 1, v2
+  s_set_gpr_idx_mode gpr_idx(SRC1)
+  s_set_gpr_idx_off
+  v_mov_b32_e32 v6, s11
+  v_mov_b32_e32 v7, m0
+  s_lshl_b32 s3, s2, 6
+  v_add_u32_e32 v0, s3, v0
+  v_lshlrev_b32_e32 v1, 5, v0
+  global_store_dwordx4 v1, v[4:7], s[4:5]
+  global_store_dwordx4 v1, v[8:11], s[4:5] offset:16
+  s_endpgm
+""",
+    # what compilers never put there: a branch
+    "indexed_branch": """
+  s_set_gpr_idx_on 1, gpr_idx(SRC0)
+  s_branch L0
+L0:
+  s_set_gpr_idx_off
+  s_endpgm
+""",
+    # past the last VGPR that there is
+    "indexed_beyond": """
+  s_set_gpr_idx_on 0xff, gpr_idx(SRC0)
+  v_mov_b32_e32 v0, v1
+  s_set_gpr_idx_off
   s_endpgm
 """,
     "trap": """

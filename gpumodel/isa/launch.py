@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,9 @@ from gpumodel.isa.context import Context
 from gpumodel.isa.decode import UnknownEncoding, decode
 from gpumodel.isa.local import LDS_GRANULE, LocalMemory
 from gpumodel.isa.memory import TooMuch, WaveMemory
+from gpumodel.isa.native import engine
 from gpumodel.isa.program import Program
-from gpumodel.isa.run import MOST_STEPS, Endless, Halted, Runner
+from gpumodel.isa.run import MOST_STEPS, Endless, Halted, OutOfSteps, Runner
 from gpumodel.isa.stop import Stop, Violation
 from gpumodel.isa.waves import EXEC, M0, VCC, WAVE, Array, Waves
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from gpumodel.dispatch import Dispatch, Size3
 
 LANES_TOGETHER = 1 << 16  # lanes of a batch: more fall out of the processor's cache
+COMPILED_TOGETHER = 1 << 13  # of compiled code: the registers of one wave after the other stay in the cache
+STEPS_AT_ONCE = 1 << 13  # of the interpreter, before it is asked whether to go on by itself
 LOCAL_BYTES = 256 << 20  # LDS and scratch of a batch, at most, unless one group has more
 SCRATCH_GRANULE = 16  # bytes a lane: waves get scratch in kilobytes
 USER_SGPRS_SHIFT, TGID_X, TG_SIZE = 1, 7, 10  # COMPUTE_PGM_RSRC2
@@ -45,12 +49,13 @@ def run(dispatch: Dispatch, target: str, record: Callable[[str], None]) -> None:
     """All waves to their end, or until one cannot go on: the outcome says which. What memory raises passes through."""
     memory = WaveMemory(dispatch.memory)
     program = Program(target, memory)
-    left = MOST_STEPS
     try:
-        for batch in batches(dispatch):
-            runner = Runner(program, left)
-            runner.run(waves_of(dispatch, batch, memory))
-            left = runner.left
+        kernel = engine.at_hand(program, dispatch.program)
+        if kernel is None:
+            _interpreted(dispatch, program, memory)
+        else:
+            for batch in batches(dispatch, COMPILED_TOGETHER):
+                kernel.run(program, [waves_of(dispatch, batch, memory)])
     except Endless as endless:
         dispatch.outcome = Outcome.RUNNING
         dispatch.state = state_of(endless.waves, program, str(endless))
@@ -65,8 +70,46 @@ def run(dispatch: Dispatch, target: str, record: Callable[[str], None]) -> None:
         memory.flush()
 
 
-def batches(dispatch: Dispatch) -> Iterator[Batch]:
-    """All groups that this XCC runs, as many at a time as belong together. At the edges of a grid they may be smaller."""
+def _interpreted(dispatch: Dispatch, program: Program, memory: WaveMemory) -> None:
+    """Until that has taken so long that the kernel is compiled: then it goes on so."""
+    left = MOST_STEPS
+    for batch in batches(dispatch):
+        waves = waves_of(dispatch, batch, memory)
+        if (kernel := engine.at_hand(program, dispatch.program)) is None:
+            left = _interpreted_batch(dispatch, program, waves, left)
+        else:
+            kernel.run(program, [waves])
+
+
+def _interpreted_batch(dispatch: Dispatch, program: Program, waves: Waves, left: int) -> int:
+    """Gives the steps that are left."""
+    lanes = waves.count * waves.lanes
+    runner = Runner(program, min(left, STEPS_AT_ONCE))
+    go_on = partial(runner.run, waves)
+    while True:
+        given = runner.left
+        try:
+            go_on()
+        except OutOfSteps:
+            left -= given
+            engine.spent(program, dispatch.program, given, lanes)
+            if (kernel := engine.at_hand(program, dispatch.program)) is not None:
+                kernel.run(program, *zip(*runner.parts, strict=True))
+                return left
+            if left <= 0:
+                raise
+            go_on = partial(runner.resume, min(left, STEPS_AT_ONCE))
+        except Endless as endless:
+            engine.never(program, dispatch.program, str(endless))
+            raise
+        else:
+            engine.spent(program, dispatch.program, given - runner.left, lanes)
+            return left - (given - runner.left)
+
+
+def batches(dispatch: Dispatch, together: int = LANES_TOGETHER) -> Iterator[Batch]:
+    """All groups that this XCC runs, as many at a time as have `together` lanes, at least one. At the edges of a grid they may
+    be smaller."""
     place, among = dispatch.share
     threads = dispatch.threads or tuple(
         count * size for count, size in zip(dispatch.groups, dispatch.group_size, strict=True)
@@ -78,7 +121,7 @@ def batches(dispatch: Dispatch) -> Iterator[Batch]:
     columns, rows = dispatch.groups[0], dispatch.groups[1]
     for x, y, z in product(*axes):
         size3 = (x[2], y[2], z[2])
-        most = _groups_together(dispatch, size3)
+        most = _groups_together(dispatch, size3, together)
         count = x[1] * y[1] * z[1]
         for first in range(0, count, most * among):
             number = np.arange(first, min(count, first + most * among))
@@ -89,11 +132,11 @@ def batches(dispatch: Dispatch) -> Iterator[Batch]:
                 yield Batch(mine, size3)
 
 
-def _groups_together(dispatch: Dispatch, size: Size3) -> int:
+def _groups_together(dispatch: Dispatch, size: Size3, together: int) -> int:
     items = size[0] * size[1] * size[2]
     lanes = min(items, WAVE) * -(-items // WAVE)
     local = _lds_bytes(dispatch) + -(-items // WAVE) * WAVE * _scratch_bytes(dispatch)
-    return max(1, min(LANES_TOGETHER // lanes, LOCAL_BYTES // max(1, local)))
+    return max(1, min(together // lanes, LOCAL_BYTES // max(1, local)))
 
 
 def _lds_bytes(dispatch: Dispatch) -> int:

@@ -23,6 +23,11 @@ class LocalMemory:
         self._words = self._bytes[: len(self._bytes) & ~3].view(np.uint32)
         self.stores = 0
 
+    @property
+    def address(self) -> int:
+        """Of the first byte, in this process; owners follow each other."""
+        return int(self._bytes.ctypes.data)
+
     def _place(self, owner: Array, address: Array, size: int) -> Array:
         if address.size and (int(address.min()) < 0 or int(address.max()) > self.size - size):
             bad = address[(address < 0) | (address > self.size - size)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-from gpumodel.isa import decode, scalar, smem, vector, vmem
+from gpumodel.isa import decode, indexed, scalar, smem, vector, vmem
 from gpumodel.isa.alike import Alike
 from gpumodel.isa.decode import LONGEST, Instruction, UnknownEncoding
 from gpumodel.isa.memory import PAGE, WaveMemory
@@ -25,6 +25,7 @@ class Flow(Enum):
     TO = "to an address in registers"
     END = "the wave ends"
     BARRIER = "until all of the group are here"
+    INDEXED = "up to s_set_gpr_idx_off M0 is added to numbers of VGPRs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ _IDLE = frozenset(
         "s_ttracedata",
         "s_wakeup",
         "s_endpgm_ordered_ps_done",
+        "s_set_gpr_idx_off",  # where it is not on
     )
 )
 _FLOWS = {
@@ -67,11 +69,12 @@ _FLOWS = {
     "s_call_b64": Flow.BRANCH,
     "s_setpc_b64": Flow.TO,
     "s_swappc_b64": Flow.TO,
+    "s_set_gpr_idx_on": Flow.INDEXED,
     **{f"s_cbranch_{what}": Flow.IF for what in ("scc0", "scc1", "vccz", "vccnz", "execz", "execnz")},
 }
 _BY_PC = frozenset(("s_getpc_b64", "s_swappc_b64", "s_call_b64"))  # run.py gives them the address
 _SCALAR = frozenset(("SOP1", "SOP2", "SOPC", "SOPK"))
-_VECTOR = frozenset(("VOP1", "VOP2", "VOPC", "VOP3", "VOP3P", "MAI"))
+VECTOR = frozenset(("VOP1", "VOP2", "VOPC", "VOP3", "VOP3P", "MAI"))
 _LANES = frozenset(("GLOBAL", "FLAT", "SCRATCH", "MUBUF", "DS"))
 
 
@@ -80,6 +83,8 @@ def bind(target: str, word: int) -> Step:
     """Raises UnknownEncoding; NotModelled."""
     instruction = decode.decode(target, word)
     name, kind = instruction.name, instruction.format
+    if name in ("s_set_gpr_idx_on", "s_set_gpr_idx_idx", "s_set_gpr_idx_mode"):
+        return Step(instruction, indexed.bind(instruction), _FLOWS.get(name, Flow.NEXT))
     if name in _FLOWS:
         return Step(instruction, None, _FLOWS[name])
     if name in _IDLE or name in _BY_PC:
@@ -89,7 +94,7 @@ def bind(target: str, word: int) -> Step:
         run = scalar.bind(instruction)
     elif kind == "SMEM":
         run = smem.bind(instruction)
-    elif kind in _VECTOR:
+    elif kind in VECTOR:
         run = vector.bind(instruction, target)
         alike = vector.alike(instruction, target)
     elif kind in _LANES:
@@ -130,6 +135,22 @@ class Program:
                 known[pc] = step
         return step
 
+    def there(self, pc: int) -> bool:
+        """Whether there is memory."""
+        return self._memory.there(pc)
+
+    def ahead(self, pc: int) -> Step | None:
+        """The step of an instruction that no wave may ever come to; None: it is none, or not modelled, or not there."""
+        if not self.there(pc):
+            return None
+        rest = self.page(pc)[pc % PAGE : pc % PAGE + LONGEST]
+        if len(rest) < LONGEST and not self.there(pc + LONGEST) and _needs_more(self.target, rest):
+            return None
+        try:
+            return self.step(pc)
+        except Stop:
+            return None
+
     def group(self, pc: int) -> Group | None:
         """What can be done together from here on. Raises as `step` does where that is for the instruction here."""
         self.step(pc)
@@ -153,6 +174,10 @@ class Program:
     def code(self, pc: int) -> bytes:
         """The bytes of an instruction, as many as the longest has."""
         return self._code(pc, self._page(pc)[0])
+
+    def page(self, pc: int) -> bytes:
+        """The code of the page with this address. Raises what memory raises where there is none."""
+        return self._page(pc)[0]
 
     def _page(self, pc: int) -> tuple[bytes, dict[int, Step], dict[int, Group | None]]:
         page = pc & -PAGE

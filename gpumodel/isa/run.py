@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gpumodel.isa.program import Flow, Program, Step
-from gpumodel.isa.stop import Stop
+from gpumodel.isa import indexed
+from gpumodel.isa.program import VECTOR, Flow, Program, Step
+from gpumodel.isa.stop import NotModelled, Stop
 from gpumodel.isa.together import MOST_LANES
 from gpumodel.isa.waves import EXEC, VCC, Array, Waves
 
@@ -25,6 +26,13 @@ class Endless(Exception):
     def __init__(self, waves: Waves, why: str) -> None:
         super().__init__(why)
         self.waves = waves
+
+
+class OutOfSteps(Endless):
+    """It has done as many steps as it may; whoever gives it more can let it go on."""
+
+    def __init__(self, waves: Waves) -> None:
+        super().__init__(waves, "more steps than a model does")
 
 
 class Halted(Exception):
@@ -64,11 +72,24 @@ class Runner:
         """Steps that may still be done."""
         return self._left
 
+    @property
+    def parts(self) -> list[tuple[Waves, bool]]:
+        """Waves that have not ended, and whether they stand at a barrier."""
+        return [(part.waves, part.at_barrier) for part in self._parts]
+
     def run(self, waves: Waves) -> None:
         """Raises Endless, Halted."""
         self._parts = [_Part(waves)]
-        context = waves.context
+        self._go_on()
+
+    def resume(self, more: int) -> None:
+        """After OutOfSteps, with so many steps."""
+        self._left = more
+        self._go_on()
+
+    def _go_on(self) -> None:
         while self._parts:
+            context = self._parts[0].waves.context
             ready = [part for part in self._parts if not part.at_barrier and part.spins_at != context.stores]
             if not ready:
                 self._release()
@@ -134,7 +155,7 @@ class Runner:
                         if step.run is not None:
                             step.run(waves)
                         elif step.instruction.name == "s_getpc_b64":
-                            _save_pc(waves, step, pc)
+                            save_pc(waves, step, pc)
                         pc += step.instruction.size
                         if pc == stop_at or left <= 0:
                             break
@@ -154,7 +175,7 @@ class Runner:
         waves.pc = pc
         self._left = left
         if left <= 0:
-            raise Endless(waves, "more steps than a model does")
+            raise OutOfSteps(waves)
 
     def _flow(self, part: _Part, step: Step) -> bool:
         """A branch, a barrier, or the end; False: this part does not go on now."""
@@ -171,10 +192,13 @@ class Runner:
             return False
         if step.flow is Flow.TO:
             return self._to_register(part, step, following)
+        if step.flow is Flow.INDEXED:
+            self._indexed(waves, step)
+            return True
         target = following + 4 * _signed16(step.instruction.get("simm16"))
         if step.flow is Flow.BRANCH:
             if step.instruction.name == "s_call_b64":
-                _save_pc(waves, step, waves.pc)
+                save_pc(waves, step, waves.pc)
             elif self._no_way_out(target, waves.pc):
                 if len(self._parts) == 1:
                     raise Endless(waves, "a loop without a way out")
@@ -182,7 +206,7 @@ class Runner:
                 self._jump(part, target)
                 return False
             return self._jump(part, target)
-        taken = _CONDITIONS[step.instruction.name](waves)
+        taken = CONDITIONS[step.instruction.name](waves)
         if taken.all():
             return self._jump(part, target)
         if not taken.any():
@@ -196,6 +220,20 @@ class Runner:
         self._check_budget(waves)
         return False
 
+    def _indexed(self, waves: Waves, step: Step) -> None:
+        """Up to behind s_set_gpr_idx_off, to which compilers never branch."""
+        while step.instruction.name != "s_set_gpr_idx_off":
+            if step.flow not in (Flow.NEXT, Flow.INDEXED):
+                raise NotModelled(f"{step.instruction.name} while VGPRs are indexed")
+            if step.instruction.format in VECTOR:
+                indexed.run(step.instruction, self._program.target, waves)
+            elif step.run is not None:
+                step.run(waves)
+            waves.pc += step.size
+            step = self._program.step(waves.pc)
+            self._left -= 1
+        waves.pc += step.size
+
     def _no_way_out(self, target: int, pc: int) -> bool:
         """Whether between the target of a branch backwards and the branch no instruction leads elsewhere."""
         known = self._closed.get(pc)
@@ -208,7 +246,7 @@ class Runner:
 
     def _check_budget(self, waves: Waves) -> None:
         if self._left <= 0:
-            raise Endless(waves, "more steps than a model does")
+            raise OutOfSteps(waves)
 
     def _jump(self, part: _Part, target: int) -> bool:
         """Backwards: whether anything has changed since this loop was looked at."""
@@ -238,7 +276,7 @@ class Runner:
         waves = part.waves
         targets = waves.s64(step.instruction.get("src0"))
         if step.instruction.name == "s_swappc_b64":
-            _save_pc(waves, step, waves.pc)
+            save_pc(waves, step, waves.pc)
         if len(targets) == 1 or (targets == targets[0]).all():
             return self._jump(part, int(targets[0]))
         self._parts.remove(part)
@@ -250,7 +288,7 @@ class Runner:
         return False
 
 
-def _save_pc(waves: Waves, step: Step, pc: int) -> None:
+def save_pc(waves: Waves, step: Step, pc: int) -> None:
     """The address of the next instruction."""
     waves.set_s64(step.instruction.get("sdst"), np.array([pc + step.instruction.size], _U64))
 
@@ -269,7 +307,7 @@ def _zero(pair: int) -> Callable[[Waves], Array]:
     return run
 
 
-_CONDITIONS: dict[str, Callable[[Waves], Array]] = {
+CONDITIONS: dict[str, Callable[[Waves], Array]] = {
     "s_cbranch_scc0": lambda waves: ~waves.scc,
     "s_cbranch_scc1": lambda waves: waves.scc,
     "s_cbranch_vccz": _zero(VCC),
@@ -278,4 +316,4 @@ _CONDITIONS: dict[str, Callable[[Waves], Array]] = {
     "s_cbranch_execnz": lambda waves: ~_zero(EXEC)(waves),
 }
 
-__all__ = ["MOST_STEPS", "Endless", "Halted", "Runner", "Stop"]
+__all__ = ["CONDITIONS", "MOST_STEPS", "Endless", "Halted", "Runner", "Stop", "save_pc"]

@@ -10,7 +10,7 @@ A pair of SGPRs that a compare wrote is kept as bool [waves][lanes] (`_masks`) u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,11 +63,27 @@ class Waves:
             assert value is not None
         return value
 
+    def scalars(self) -> Iterator[tuple[int, Array]]:
+        """The SGPRs that hold anything."""
+        for pair in self._masks:
+            self.s(pair)
+        for index, value in enumerate(self._s):
+            if value is not None:
+                yield index, value
+
+    def vectors(self) -> Iterator[tuple[int, Array]]:
+        """The VGPRs that hold anything."""
+        return ((index, value) for index, value in enumerate(self._v) if value is not _ZERO_LANES)
+
     def set_s(self, index: int, value: Array) -> None:
         if index & ~1 in self._masks:
             self.s(index)
             del self._masks[index & ~1]
         self._s[index] = value
+        if index & ~1 == EXEC and self.lanes < WAVE:
+            high = self.lanes - (32 if index & 1 else 0)
+            if bool((value >> np.uint32(high) if high > 0 else value).any() if high < 32 else False):
+                self.widen()
 
     def s64(self, index: int) -> Array:
         """uint64, a pair."""
@@ -145,6 +161,17 @@ class Waves:
         """Of all lanes, whatever EXEC says."""
         self._v[index] = value
 
+    def vgprs_of(self, chosen: Array, run: Callable[[Waves], None]) -> None:
+        """Runs something that writes VGPRs alone on those waves alone; `chosen` bool [waves]."""
+        part = self.part(chosen)
+        before = list(part._v)
+        run(part)
+        for number, (old, new) in enumerate(zip(before, part._v, strict=True)):
+            if new is not old:
+                value = self.full(self.v(number)).copy()
+                value[chosen] = new
+                self._v[number] = value
+
     def v64(self, index: int) -> Array:
         low, high = self.v(index), self.v(index + 1)
         return low.astype(np.uint64) | high.astype(np.uint64) << np.uint64(32)
@@ -159,23 +186,15 @@ class Waves:
         return value if value.shape == shape else np.broadcast_to(value, shape)
 
     def widen(self) -> None:
-        """From now on all 64 lanes exist; the new ones are off."""
+        """From now on all 64 lanes exist. The new ones hold zeros; they are off, unless EXEC was just said to have them."""
         if self.lanes == WAVE:
             return
-        missing = WAVE - self.lanes
-
-        def wide(value: Array) -> Array:
-            if value.shape[1] == 1:
-                return value
-            return np.pad(value, ((0, 0), (0, missing)))
-
-        active = np.pad(self.full(self.active), ((0, 0), (0, missing)))
-        masks = {pair: np.pad(self.full(mask), ((0, 0), (0, missing))) for pair, mask in self._masks.items()}
-        for pair in [pair for pair in masks if self._s[pair] is not None]:
-            del masks[pair]  # the bits say what is above
-        self._masks = {**masks, EXEC: active}
-        self._s[EXEC] = self._s[EXEC + 1] = None
-        self._v = [wide(value) for value in self._v]
+        missing = ((0, 0), (0, WAVE - self.lanes))
+        self._v = [value if value is _ZERO_LANES else np.pad(self.full(value), missing) for value in self._v]
+        # Where bits are known, they say what is above.
+        self._masks = {
+            pair: np.pad(self.full(mask), missing) for pair, mask in self._masks.items() if self._s[pair] is None
+        }
         self.lanes = WAVE
 
     # ---- parts

@@ -193,3 +193,12 @@ def test_every_encoding_has_the_name_that_llvm_gives_it(target: str) -> None:
             base = re.sub("_(e32|e64|sdwa|dpp)$", "", names[row.value])
             assert base == found.name
             assert names[row.value] in (base, f"{base}_{found.encoding}")
+
+
+@BOTH
+def test_committed_code_is_what_the_assembler_makes(target: str) -> None:
+    try:
+        made = {name: isa_code.assemble(source, target) for name, source in isa_code.SOURCES.items()}
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+    assert made == {name: isa_code.code(name, target) for name in made}

@@ -9,13 +9,34 @@ import pytest
 
 from gpumodel.dispatch import Dispatch, Outcome, Size3
 from gpumodel.isa import launch
+from gpumodel.isa.native import drive, engine
+from gpumodel.isa.run import MOST_STEPS
 from tests import isa_code
+from tests.native_ops import needs_compiler
 
 PAGE = 4096
 CODE, ARGUMENTS, OUT, IN = 0x1000, 0x3000, 0x10000, 0x20000
 X, Y, Z = 1 << 7, 1 << 8, 1 << 9  # ids of the group in SGPRs
 
 pytestmark = pytest.mark.parametrize("target", isa_code.TARGETS)
+
+
+@pytest.fixture(
+    params=[
+        "interpreted",
+        *(pytest.param(how, marks=needs_compiler) for how in ("compiled", "switched after 3", "switched after 9")),
+    ],
+    autouse=True,
+)
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it by the interpreter, by the host's own code, and by that after so many steps of the interpreter."""
+    how, _, steps = request.param.partition(" after ")
+    monkeypatch.setenv("GPUMEND_KERNELS", "" if steps else how)
+    if steps:
+        monkeypatch.setattr(engine, "_all", engine._All())
+        monkeypatch.setattr(engine, "WORTH", 0)
+        monkeypatch.setattr(engine, "WORTH_EACH", 0)
+        monkeypatch.setattr(launch, "STEPS_AT_ONCE", int(steps))
 
 
 class Fault(Exception):
@@ -310,6 +331,37 @@ def test_functions_are_called_and_return(target: str) -> None:
     assert bench.out(64) == [5 + lane for lane in range(64)]
 
 
+def test_registers_that_m0_points_at_are_read_and_written_wave_by_wave(target: str) -> None:
+    bench = Bench("indexed", target)
+    bench.run((4, 1, 1))
+    rows = np.array(bench.out(4 * 64 * 8)).reshape(4, 64, 8)
+    lane = np.arange(64)
+    for group in range(4):
+        four = [100 * (number + 1) + lane for number in range(4)]
+        following = (group + 1) % 4
+        assert rows[group, :, 0].tolist() == four[group].tolist()
+        assert rows[group, :, 1].tolist() == (100 * (lane % 4 + 1) + lane).tolist()
+        assert set(rows[group, :, 2]) == {0xABCD1F00 & ~0xFF & ~0xF000 | group | 1 << 12}
+        # the last loop left the index of lane 3 there, then came that of the group, with the mode of a destination
+        assert set(rows[group, :, 3]) == {0xABCD0F00 & ~0xF000 | following | 2 << 12}
+        four[group] = np.full(64, 7)
+        four[following] = np.full(64, 8)
+        assert np.array_equal(rows[group, :, 4:], np.stack(four, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("indexed_branch", "s_branch while VGPRs are indexed"),
+        ("indexed_beyond", "v_mov_b32 of v256, by M0"),
+    ],
+)
+def test_indexing_that_is_not_sure_is_not_guessed(target: str, name: str, why: str) -> None:
+    bench = Bench(name, target)
+    assert bench.run().outcome is Outcome.ILLEGAL
+    assert why in bench.told[0]
+
+
 def test_clock_and_mode_are_read(target: str) -> None:
     bench = Bench("clock", target)
     bench.run(time=lambda: 0x1_2345_6789)
@@ -352,10 +404,22 @@ def test_loop_that_cannot_end_is_found_at_once(target: str, name: str, why: str)
 
 def test_loop_that_counts_ends_with_the_steps_of_a_model(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "MOST_STEPS", 5000)
+    monkeypatch.setattr(drive, "MOST_STEPS", 5000)
     done = Bench("counting_loop", target).run()
     assert done.outcome is Outcome.RUNNING
     assert done.state is not None
     assert done.state.why == "more steps than a model does"
+
+
+@needs_compiler
+def test_kernel_that_takes_longer_than_the_interpreter_may_goes_on_compiled(
+    target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPUMEND_KERNELS", "")
+    rounds = MOST_STEPS  # of three instructions
+    bench = Bench("counts_as_far_as_memory_says", target, struct.pack("<I", rounds))
+    assert bench.run().outcome is Outcome.DONE
+    assert bench.out(64) == [rounds] * 64
 
 
 def test_wave_that_waits_for_another_lets_it_run(target: str) -> None:
@@ -376,11 +440,3 @@ def test_page_that_can_only_be_read_faults_when_it_is_written(target: str) -> No
     bench.memory.read_only.add(OUT // PAGE)
     with pytest.raises(Fault, match=f"write of {OUT:#x}"):
         bench.run()
-
-
-def test_committed_code_is_what_the_assembler_makes(target: str) -> None:
-    try:
-        made = {name: isa_code.assemble(source, target) for name, source in isa_code.SOURCES.items()}
-    except FileNotFoundError as missing:
-        pytest.skip(str(missing))
-    assert made == {name: isa_code.code(name, target) for name in made}

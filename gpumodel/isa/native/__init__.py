@@ -1,0 +1,1 @@
+"""Kernels of a modelled GPU compiled to the host's own code with LLVM, where llvmlite is installed; interpreted elsewhere."""
