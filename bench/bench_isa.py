@@ -1,8 +1,8 @@
-"""Kernels of tinygrad's compiler in the model's interpreter: seconds a wave instruction, warm; and seconds of whole works.
+"""Kernels of tinygrad's compiler in the model: CPU seconds a wave instruction, warm; and seconds of whole works.
 
-`floor` is tinygrad's own emulator (its mock of gfx950, git tree of August 2026), recorded on two cores of such a machine, as
-it needs a C compiler and its git tree: a ratio of 0.1 is ten times as fast. Nothing to measure without tinygrad and
-`make llvm`."""
+`floor` is tinygrad's own emulator (its mock of gfx950, git tree of August 2026) in the same run, or, as it needs that tree
+and clang (tools/get_oracle.py, tools/get_llvm.py --clang), what was recorded on two cores of such a machine: a ratio of 0.1 is
+ten times as fast. Nothing to measure without tinygrad and `make llvm`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from bench import peer
 from bench.harness import Row
-from tools import get_llvm
+from tools import get_llvm, get_oracle
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 300
@@ -26,26 +27,43 @@ WHOLE = {"add 2^20 f32": "< 1 s", "a training step, 784-128-10, batch 64": "< 5 
 def rows() -> list[Row]:
     if not peer.at_hand() or not get_llvm.LIBRARY.exists():
         return []
+    floors, where = _emulator()
     made = []
     for part in ("mi300x", "mi350x"):
-        environment = {**os.environ, "LLVM_PATH": str(get_llvm.LIBRARY), "DEV": "AMD:LLVM", "PARALLEL": "0"}
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.isa_client", f"model:{part}"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
-        line = next((line for line in done.stdout.splitlines() if line.startswith("told:")), None)
-        if line is None:
-            raise RuntimeError(f"bench.isa_client: {done.stderr[-2000:]}")
-        figures = json.loads(line.removeprefix("told:"))
+        figures = _told("bench.isa_client", f"model:{part}", {"DEV": "AMD:LLVM"})
         for name, seconds in figures["instruction"].items():
-            floor_s = 1 / EMULATOR[name]
-            told = f"tinygrad's emulator (recorded): {floor_s / seconds:.1f}x our time"
-            made.append(Row(f"a wave instruction, {name}, {part}", seconds, floor_s, seconds / floor_s, "<= 0.1", told))
+            told = f"tinygrad's emulator ({where}): {floors[name] / seconds:.1f}x our time"
+            row = Row(
+                f"a wave instruction, {name}, {part}", seconds, floors[name], seconds / floors[name], "<= 0.1", told
+            )
+            made.append(row)
         for name, seconds in figures["whole"].items():
             made.append(Row(f"{name}, {part}", seconds, 0.0, 0.0, WHOLE[name]))
     return made
+
+
+def _emulator() -> tuple[dict[str, float], str]:
+    """Seconds a wave instruction by name, and where they are from."""
+    if not (get_oracle.TREE / "test/mockgpu/amd/emu.py").exists() or not get_llvm.tool("clang"):
+        return {name: 1 / rate for name, rate in EMULATOR.items()}, "recorded"
+    paths = os.pathsep.join((str(ROOT), str(get_oracle.TREE)))
+    more = {**get_llvm.environment(), "DEV": "MOCKKFD+AMD:LLVM:gfx950", "PYTHONPATH": paths}
+    return _told("bench.isa_emulator", str(get_oracle.TREE), more), "in this run"
+
+
+def _told(module: str, argument: str, more: dict[str, str]) -> dict[str, Any]:
+    """What a process of the benchmark tells. Raises RuntimeError."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, argument],
+        cwd=ROOT,
+        env={**os.environ, "LLVM_PATH": str(get_llvm.LIBRARY), "PARALLEL": "0", **more},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    line = next((line for line in done.stdout.splitlines() if line.startswith("told:")), None)
+    if line is None:
+        raise RuntimeError(f"{module}: {done.stderr[-2000:]}")
+    told: dict[str, Any] = json.loads(line.removeprefix("told:"))
+    return told

@@ -3,6 +3,7 @@ TableGen files that describe their instructions.
 
     .venv/bin/python tools/get_llvm.py             # libllvm22 and llvm-22 (48 MB), unpacked into .cache/llvm/root
     .venv/bin/python tools/get_llvm.py --source    # the source, too (197 MB), of which the AMDGPU descriptions are kept
+    .venv/bin/python tools/get_llvm.py --clang     # clang, too (14 MB): tinygrad's emulator needs it
 
 Nothing is installed. The packages are those of this machine's own apt (they must fit its glibc). tinygrad finds the library by
 `LLVM_PATH`, which the program prints."""
@@ -22,6 +23,7 @@ if __name__ == "__main__":
 from base import debian
 
 PACKAGES = ("libllvm22", "llvm-22")
+CLANG = ("clang-22", "libclang-cpp22", "libclang-common-22-dev")
 SOURCE, SUITE = "llvm-toolchain-22", "sid"
 FOLDER = debian.CACHE / "llvm"
 LIBRARIES = FOLDER / "root/usr/lib/x86_64-linux-gnu"
@@ -36,16 +38,17 @@ def tool(name: str) -> Path | None:
 
 
 def environment() -> dict[str, str]:
-    """What its programs need to find their library."""
-    return {**os.environ, "LD_LIBRARY_PATH": str(LIBRARIES)}
+    """What its programs need to find their library, and others to find them."""
+    path = os.pathsep.join((str(BINARIES), os.environ.get("PATH", "")))
+    return {**os.environ, "LD_LIBRARY_PATH": str(LIBRARIES), "PATH": path}
 
 
-def get() -> None:
-    """Fetch and unpack the packages. Raises DebianError."""
+def get(packages: tuple[str, ...]) -> None:
+    """Fetch and unpack packages. Raises DebianError."""
     archives = FOLDER / "archives"
     archives.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        ["apt-get", "download", *PACKAGES],
+        ["apt-get", "download", *packages],
         cwd=archives,
         capture_output=True,
         text=True,
@@ -53,8 +56,8 @@ def get() -> None:
         check=False,
     )
     if done.returncode:
-        raise debian.DebianError(f"apt-get download {' '.join(PACKAGES)}: {done.stderr.strip()}")
-    for package in PACKAGES:
+        raise debian.DebianError(f"apt-get download {' '.join(packages)}: {done.stderr.strip()}")
+    for package in packages:
         deb = max(archives.glob(f"{package}_*.deb"), key=lambda path: path.stat().st_mtime)
         debian.unpack(deb, FOLDER / "root")
 
@@ -82,10 +85,13 @@ def get_source() -> Path:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Fetch LLVM 22 into the cache")
     parser.add_argument("--source", action="store_true", help="the descriptions of the instructions, too")
+    parser.add_argument("--clang", action="store_true", help="the compiler, too")
     options = parser.parse_args(arguments)
     try:
         if not LIBRARY.exists():
-            get()
+            get(PACKAGES)
+        if options.clang and not tool("clang"):
+            get(CLANG)
         if options.source:
             get_source()
     except (debian.DebianError, subprocess.SubprocessError) as error:

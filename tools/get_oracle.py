@@ -19,7 +19,7 @@ from base import debian
 COMMIT = "a9069c177a9da9cca18593edf55acd2e6073cca6"  # August 2026, shortly before 0.14.0
 URL = f"https://codeload.github.com/tinygrad/tinygrad/tar.gz/{COMMIT}"
 TREE = debian.CACHE / "oracle" / "tinygrad"
-_KEPT = ("test/", "tinygrad/")
+_KEPT = ("test/", "tinygrad/", "extra/hip_gpu_driver/")
 LIMIT_S = 120
 
 

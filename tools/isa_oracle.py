@@ -1,7 +1,8 @@
 """Vector instructions run by tinygrad's emulator, one at a time, on given operands: a second opinion for gpumodel/isa.
 
 tinygrad's git tree is not in its package: tools/get_oracle.py fetches it. Its emulator compiles each instruction for the CPU,
-for which clang must be at hand. It describes gfx950; gfx942 is alike but for its kinds of fp8, and lacks what is new.
+for which clang must be at hand (tools/get_llvm.py --clang). It describes gfx950; gfx942 is alike but for its kinds of fp8, and
+lacks what is new.
 The float mode is left as the host's: subnormals kept."""
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpumodel.isa.op import Array, Op
+from tools import get_llvm
 
 LANES = 64
 _FIRST, _STEP = 16, 8  # VGPRs of the operands
@@ -74,6 +76,8 @@ class Emulator:
     """tinygrad's, from the tree at `tree`; ImportError when there is none."""
 
     def __init__(self, tree: Path) -> None:
+        if get_llvm.tool("clang"):
+            os.environ.update(get_llvm.environment())
         os.environ.setdefault("DEV", "CPU")
         sys.path.insert(0, str(tree))
         import tinygrad.runtime.autogen.amd.cdna.ins as ins

@@ -1,10 +1,12 @@
 """tinygrad's own tests of operations (its git tree, test/backend/test_ops.py) on our driver and a model: how many groups pass?
 
     .venv/bin/python tools/tinygrad_ops.py mi300x mi350x --python PYTHON    # hours of CPU; writes docs/tensor-runtime.md
-    .venv/bin/python tools/tinygrad_ops.py --from mi350x=ops.xml            # a report of pytest: --junitxml, or -v
+    .venv/bin/python tools/tinygrad_ops.py --from mi350x=ops.xml            # a report of pytest: --junitxml, or -v; of several
+                                                                            # for a part, the later ones count
 
 The tests compare with PyTorch, which gpumend does not need: PYTHON is an interpreter that has it, pytest, pytest-timeout, and
-what gpumend needs. A group is one test method: an operation with many shapes. --backward also has gradients checked."""
+what gpumend needs; tinygrad's CPU backend wants clang (tools/get_llvm.py --clang). A group is one test method: an operation
+with many shapes. --backward also has gradients checked."""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ def run(part: str, tree: Path, python: str, backward: bool, only: str | None) ->
         report = Path(scratch) / "report.xml"
         paths = (ROOT / "runtime/site", ROOT, scratch)
         environment = {
-            **os.environ,
+            **get_llvm.environment(),
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
             "GPUMEND_ON": f"model:{part}",
             "LLVM_PATH": str(get_llvm.LIBRARY),
@@ -123,7 +125,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--backward", action="store_true")
     parser.add_argument("--only", help="pytest's -k")
     arguments = parser.parse_args(argv)
-    results = {part: read(Path(path)) for part, _, path in (report.partition("=") for report in arguments.reports)}
+    results: dict[str, Results] = {}
+    for part, _, path in (report.partition("=") for report in arguments.reports):
+        results.setdefault(part, {}).update(read(Path(path)))
     if arguments.parts and not (arguments.tree / TEST).exists():
         print(f"no tinygrad tree at {arguments.tree}: run tools/get_oracle.py", file=sys.stderr)
         return 69

@@ -326,6 +326,8 @@ def main() -> int:
     arguments = parser.parse_args()
     seen: set[str] = set()
     good: set[str] = set()
+    if arguments.mnemonics:
+        os.environ["GPUMEND_KERNELS"] = "interpreted"  # each instruction is seen
     _recording(seen)
     os.environ.setdefault("DEV", "CPU:LLVM")  # its CPU backend wants clang otherwise; this is LLVM_PATH's library
     runtime.tinygrad.install(arguments.address)
