@@ -6,18 +6,14 @@ ten times as fast. Nothing to measure without tinygrad and `make llvm`."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 from bench import peer
 from bench.harness import Row
 from tools import get_llvm, get_oracle
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = peer.ROOT
 LIMIT_S = 300
 # wave instructions a second
 EMULATOR = {"add 2^18 f32": 158e3, "exp 2^16 f32": 266e3, "matmul 64x64 f32": 356e3, "matmul 64x64 f16": 29e3}
@@ -53,17 +49,6 @@ def _emulator() -> tuple[dict[str, float], str]:
 
 def _told(module: str, argument: str, more: dict[str, str]) -> dict[str, Any]:
     """What a process of the benchmark tells. Raises RuntimeError."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, argument],
-        cwd=ROOT,
-        env={**os.environ, "LLVM_PATH": str(get_llvm.LIBRARY), "PARALLEL": "0", **more},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    line = next((line for line in done.stdout.splitlines() if line.startswith("told:")), None)
-    if line is None:
-        raise RuntimeError(f"{module}: {done.stderr[-2000:]}")
-    told: dict[str, Any] = json.loads(line.removeprefix("told:"))
+    environment = {**os.environ, "LLVM_PATH": str(get_llvm.LIBRARY), "PARALLEL": "0", **more}
+    told: dict[str, Any] = peer.told(module, [argument], environment, LIMIT_S)
     return told

@@ -5,7 +5,6 @@ and ours in one process with the model. The clients take turns, each on a fresh 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import statistics
@@ -19,7 +18,7 @@ from pathlib import Path
 from bench import peer
 from bench.harness import Row
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = peer.ROOT
 SPEC = "mi300x?state=cold"
 ROUNDS = 3
 LIMIT_S = 300
@@ -61,20 +60,8 @@ def served() -> Iterator[str]:
 
 def client(times: Times, arguments: list[str], **environment: str) -> None:
     """One process; its times are added."""
-    command = [sys.executable, "-m", "bench.runtime_client", *arguments]
-    done = subprocess.run(
-        command,
-        env=_ENVIRONMENT | {"GPUMEND_FIRMWARE": str(firmware())} | environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    line = next((line for line in done.stdout.splitlines() if line.startswith("told:")), None)
-    if line is None:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr[-2000:]}")
-    for name, value in json.loads(line.removeprefix("told:")).items():
+    whole = _ENVIRONMENT | {"GPUMEND_FIRMWARE": str(firmware())} | environment
+    for name, value in peer.told("bench.runtime_client", arguments, whole, LIMIT_S).items():
         times.setdefault(name, []).append(value)
 
 

@@ -6,14 +6,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from bench.harness import Row, compare
 
+ROOT = Path(__file__).resolve().parent.parent
 RING_BYTES = 1 << 20
 
 
@@ -21,6 +26,18 @@ RING_BYTES = 1 << 20
 def at_hand() -> bool:
     """Is tinygrad installed for this interpreter?"""
     return importlib.util.find_spec("tinygrad") is not None
+
+
+def told(module: str, arguments: list[str], environment: dict[str, str], limit_s: float) -> Any:
+    """What a process of the benchmark tells: the JSON behind "told:" that it prints. Raises RuntimeError."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=limit_s, check=False
+    )
+    line = next((line for line in done.stdout.splitlines() if line.startswith("told:")), None)
+    if line is None:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr[-2000:]}")
+    return json.loads(line.removeprefix("told:"))
 
 
 def side_by_side(row: Row, ours: Callable[[], object], theirs: Callable[[], object], ours_makes: int = 1) -> Row:

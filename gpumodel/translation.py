@@ -108,7 +108,7 @@ class Tlb:
 
     def clear(self) -> None:
         self.by_shift.clear()
-        self.remembered.clear()
+        self.remembered = {}  # whoever is at work keeps what it has until it is done
         self._size = 0
 
     def __len__(self) -> int:

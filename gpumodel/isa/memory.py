@@ -296,7 +296,19 @@ class WaveMemory:
         return b"".join(parts)
 
     def flush(self) -> None:
-        """What was written goes to where it belongs, and copies are forgotten: the end of a dispatch."""
+        """What was written goes to where it belongs, and copies are forgotten: the end of a dispatch. If memory takes no more,
+        nothing is kept."""
+        try:
+            self._write_copies()
+        except BaseException:
+            self.windows.clear()
+            raise
+        for number in [number for number, window in self.windows.items() if window.temporary]:
+            del self.windows[number]
+
+    # ---- inside
+
+    def _write_copies(self) -> None:
         for window in self.windows.values():
             for first, count in runs(np.flatnonzero(window.state == WRITTEN)) if window.copied else ():
                 piece = slice(first << PAGE_SHIFT, first + count << PAGE_SHIFT)
@@ -308,10 +320,6 @@ class WaveMemory:
                         self._write_back(window, page)
             window.forget_copies()
         self._flush_runs()
-        for number in [number for number, window in self.windows.items() if window.temporary]:
-            del self.windows[number]
-
-    # ---- inside
 
     def _window(self, address: int) -> Window:
         number = address >> WINDOW_SHIFT

@@ -790,6 +790,31 @@ def test_waves_copy_memory_of_the_system_and_forget_the_copy(bench: Bench) -> No
     assert waves_memory(bench).load(addresses(VA + 0x1000, VA), 1)[0].tolist() == [4, 8]
 
 
+def test_waves_keep_what_they_have_when_the_translations_go_meanwhile(bench: Bench) -> None:
+    bench.transport.config_write(pciconfig.COMMAND, 2, 6)
+    page = bench.transport.alloc_dma(4096)
+    bench.entries(PTB + 8 * ((VA >> 12 & 511) + 1), page.bus_addr[0] | RW | SYSTEM)
+    memory = waves_memory(bench)
+    memory.store(addresses(VA, VA + 0x1008), [np.array([8, 9], np.uint32)])
+    bench.gmc.invalidate(MM, 1 << 8)
+    assert memory.load(addresses(VA, VA + 0x1008), 1)[0].tolist() == [8, 9]
+    memory.flush()
+    assert page.read(8, 4) == struct.pack("<I", 9)
+    assert not waves_memory(bench).windows
+
+
+def test_waves_keep_nothing_when_memory_takes_no_more(bench: Bench) -> None:
+    bench.transport.config_write(pciconfig.COMMAND, 2, 6)
+    page = bench.transport.alloc_dma(4096)
+    bench.entries(PTB + 8 * (VA >> 12 & 511), page.bus_addr[0] | RW | SYSTEM)
+    memory = waves_memory(bench)
+    memory.store(addresses(VA), [np.array([8], np.uint32)])
+    bench.gpu.lost = True
+    with pytest.raises(PageFault):
+        memory.flush()
+    assert not memory.windows
+
+
 def test_waves_ask_for_memory_of_a_peer_each_time() -> None:
     bench = Bench("mi350x*2")
     four_levels(bench)

@@ -200,5 +200,5 @@ def test_committed_code_is_what_the_assembler_makes(target: str) -> None:
     try:
         made = {name: isa_code.assemble(source, target) for name, source in isa_code.SOURCES.items()}
     except FileNotFoundError as missing:
-        pytest.skip(str(missing))
+        pytest.skip(f"no assembler to compare with (make llvm): {missing}")
     assert made == {name: isa_code.code(name, target) for name in made}

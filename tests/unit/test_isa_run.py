@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     how, _, steps = request.param.partition(" after ")
     monkeypatch.setenv("GPUMEND_KERNELS", "" if steps else how)
     if steps:
-        monkeypatch.setattr(engine, "_all", engine._All())
+        monkeypatch.setattr(engine, "_kernels", OrderedDict())
         monkeypatch.setattr(engine, "WORTH", 0)
         monkeypatch.setattr(engine, "WORTH_EACH", 0)
         monkeypatch.setattr(launch, "STEPS_AT_ONCE", int(steps))

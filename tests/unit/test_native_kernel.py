@@ -10,6 +10,7 @@ import pytest
 from gpumodel.dispatch import Dispatch, Outcome
 from gpumodel.isa import launch
 from gpumodel.isa.memory import PAGE
+from gpumodel.isa.native import engine
 from tests.fuzz.fuzz_kernels import CODE, Ending, Last, Memory, Missing, Tally, compare, judge
 from tests.fuzz.kernel_programs import (
     EDGE,
@@ -337,3 +338,9 @@ def test_scalar_load_that_reaches_the_mask_or_beyond_the_last_register(name: str
         lanes=40,
     )
     assert ended.outcome == ("DONE" if name.endswith("x2") else "ILLEGAL")
+
+
+def test_setting_that_is_neither_is_said_to_be_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPUMEND_KERNELS", "fast")
+    with pytest.warns(UserWarning, match="GPUMEND_KERNELS=fast is neither interpreted nor compiled"):
+        assert engine.wanted() in ("", "interpreted")

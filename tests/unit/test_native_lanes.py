@@ -114,7 +114,7 @@ def run(
     launch.run(one, target, lambda text: None)
     if how == "compiled":
         patch.setattr(program.Program, "step", step)
-        known = engine._all.known[target, CODE]
+        known = engine._kernels[target, CODE]
         assert known.kernel is not None, known.why_not
     return memory.read(OUT, 0x20000), one.outcome, left
 

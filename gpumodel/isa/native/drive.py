@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,9 +43,8 @@ class State:
         self.registers = _aligned((self.count, slots.count, WAVE))
         self.long = self.words.view(np.uint64)
         first = 0
-        for waves, waits in zip_longest(parts, waiting, fillvalue=False):
-            assert isinstance(waves, Waves)
-            self._take(slice(first, first + waves.count), waves, bool(waits))
+        for waves, waits in zip(parts, waiting or [False] * len(parts), strict=True):
+            self._take(slice(first, first + waves.count), waves, waits)
             first += waves.count
         lds = self.context.lds
         self.long[:, layout.LDS // 8] = lds.address + self.group.astype(np.uint64) * np.uint64(lds.size)
@@ -90,7 +88,8 @@ def _aligned(shape: tuple[int, ...], kind: type = np.uint32) -> Array:
 
 
 class FlatWaves(Waves):
-    """Some waves of a State, for steps of the interpreter: registers are read and written where they are."""
+    """Some waves of a State, for single steps of the interpreter (not for groups, together.py): registers are read and written
+    where they are."""
 
     def __init__(self, state: State, rows: Array) -> None:
         self._state, self._rows = state, rows
@@ -163,12 +162,6 @@ class FlatWaves(Waves):
     def put_v(self, index: int, value: Array) -> None:
         self._state.registers[self._rows, self._state.slots.of(index)] = value
 
-    def several(self, wanted: Callable[[list[Array]], tuple[Array, ...]]) -> tuple[Array, ...]:
-        raise NotImplementedError("steps one by one")
-
-    def set_several(self, numbers: Sequence[int], values: Array) -> None:
-        raise NotImplementedError("steps one by one")
-
     def widen(self) -> None:
         """They have all 64 lanes."""
 
@@ -240,7 +233,7 @@ class Driver:
             )
 
     def _step(self, waiting: Array) -> Array:
-        """One instruction, or as many as follow each other, for those that stand at the lowest address."""
+        """One instruction, for those that stand at the lowest address."""
         state = self._state
         places = state.column(layout.PC)
         pc = int(places[waiting].min())

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpumodel.isa.memory import PAGE
@@ -35,13 +36,12 @@ class Kernel:
     slots: Slots
     compiled: frozenset[int]
     interpreted: list[str]
-    instructions: int = 0
 
     def run(self, program: Program, parts: Sequence[Waves], waiting: Sequence[bool] = ()) -> None:
         """Waves, wherever they stand, to their end; `waiting`: which parts stand at a barrier. Raises Endless, Halted."""
         from gpumodel.isa.native.drive import Driver, State
 
-        self.instructions += Driver(self.entry, self.compiled, program, State(parts, self.slots, waiting)).run()
+        Driver(self.entry, self.compiled, program, State(parts, self.slots, waiting)).run()
 
 
 @dataclass(slots=True)
@@ -56,17 +56,15 @@ class _Known:
     why_not: str | None = None
 
 
-@dataclass(slots=True)
-class _All:
-    known: OrderedDict[tuple[str, int], _Known] = field(default_factory=OrderedDict)
-
-
-_all = _All()
+_kernels: OrderedDict[tuple[str, int], _Known] = OrderedDict()  # by target and entry
 
 
 def wanted() -> str:
     """interpreted, compiled, or nothing: when it is worth it."""
     value = os.environ.get("GPUMEND_KERNELS", "")
+    if value not in ("", "interpreted", "compiled"):
+        warnings.warn(f"GPUMEND_KERNELS={value} is neither interpreted nor compiled: it is ignored", stacklevel=2)
+        value = ""
     return value if jit.usable() else "interpreted"
 
 
@@ -103,12 +101,12 @@ def never(program: Program, entry: int, why: str) -> None:
 
 def _known(program: Program, entry: int) -> _Known:
     key = program.target, entry
-    known = _all.known.get(key)
+    known = _kernels.get(key)
     if known is None or any(program.page(at) != code for at, code in known.pages.items()):
-        known = _all.known[key] = _Known({entry & -PAGE: program.page(entry)})
-    _all.known.move_to_end(key)
-    if len(_all.known) > MOST_KERNELS:
-        _all.known.popitem(last=False)
+        known = _kernels[key] = _Known({entry & -PAGE: program.page(entry)})
+    _kernels.move_to_end(key)
+    if len(_kernels) > MOST_KERNELS:
+        _kernels.popitem(last=False)
     return known
 
 

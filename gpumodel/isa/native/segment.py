@@ -97,10 +97,6 @@ class Segment:
             value = self._scalars[index, kind] = self.before.splat(one)
         return value
 
-    def once(self, kind: str, place: int) -> Value:
-        """Something else of the wave, in all lanes."""
-        return self.before.splat(self.before.load(kind, self.before.at(WAVE_POINTER, place), 4))
-
     # ---- masks
 
     def _mask_place(self, pair: int) -> Value:
